@@ -1,0 +1,174 @@
+// Package compute is the port to whatever runs virtual machines on one host,
+// and the few rules every such driver shares: ids, spec hashes, MAC addresses.
+package compute
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// VMID names a virtual machine. The control plane chooses it: (scale set,
+// instance, disk generation), so a retry collides instead of doubling. At most
+// one VM of an instance exists at a time.
+type VMID struct {
+	Set      string // the scale set's UID (a GUID)
+	Instance int64
+	Disks    int64 // generation of the OS disk; a reimage makes the next
+}
+
+// String returns "{set}-{instance}-{disks}", safe as a file name.
+func (id VMID) String() string { return fmt.Sprintf("%s-%d-%d", id.Set, id.Instance, id.Disks) }
+
+// Compare orders ids by set, instance, generation.
+func (id VMID) Compare(o VMID) int {
+	switch a, b := id.String(), o.String(); {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// MAC returns the locally administered MAC address of the instance's NIC with
+// this index. It does not depend on the disk generation.
+func (id VMID) MAC(nic int) string {
+	h := sha256.Sum256(fmt.Appendf(nil, "%s/%d/%d", id.Set, id.Instance, nic))
+	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
+}
+
+// Spec is everything a driver needs to make a virtual machine. Two specs with
+// the same Hash are the same.
+type Spec struct {
+	ID        VMID
+	Name      string // for people: "{set}_{instance}"
+	VCPUs     int
+	MemoryMB  int
+	Image     string // digest of the image, "sha256:..."
+	OSDiskGB  int    // 0: the image's own size
+	DataDisks []Disk // by LUN; made empty if they are not there yet
+	NICs      []NIC  // the first is the primary one
+	Guest     Guest
+	Tags      map[string]string // what users should find when they look at the process: resource id, host name
+}
+
+// Disk is a data disk of the instance. It outlives reimages.
+type Disk struct {
+	LUN        int
+	SizeGB     int
+	Generation int64 // a higher one is a new, empty disk (reimageall)
+}
+
+// NIC is a network card and the fabric port behind it.
+type NIC struct {
+	MAC  string
+	Port string // the fabric's name of the port
+}
+
+// Guest is what the seed disk tells the guest at first boot.
+type Guest struct {
+	InstanceID   string // changes with the OS disk, so that first-boot work runs again
+	HostName     string
+	AdminUser    string
+	PasswordHash string // crypt(3); empty for none
+	SSHKeys      []string
+	CustomData   []byte
+}
+
+// Hash returns a digest of everything in the spec.
+func (s Spec) Hash() string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // plain data: cannot fail
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// State is what a virtual machine is doing.
+type State string
+
+// The states of a virtual machine.
+const (
+	Incomplete  State = "incomplete"  // Create or Delete was cut short; either may be called again
+	Starting    State = "starting"    // the process runs, the guest has not reported yet
+	Running     State = "running"     // the guest reported ready in this boot (or the image has no agent)
+	Stopping    State = "stopping"    // asked to shut down
+	Stopped     State = "stopped"     // no process; keeps its disks and its place on the host
+	Deallocated State = "deallocated" // no process; keeps its disks only
+)
+
+// VM is a virtual machine as its driver sees it.
+type VM struct {
+	ID                VMID
+	Hash              string // of the spec it was made from
+	State             State
+	Boots             int64     // the boot number of the last Power or Create that was carried out
+	Since             time.Time // of the state
+	VCPUs             int
+	MemoryMB          int
+	Agent             string // version of the guest agent, once it answered
+	OSName, OSVersion string // from the guest agent
+	Fault             string // why it stopped or does not come up, if the driver knows
+}
+
+// Disposal says what of a virtual machine goes.
+type Disposal int
+
+// The disposals.
+const (
+	All       Disposal = iota // the VM and all its disks
+	KeepData                  // the data disks stay, for the next OS disk
+	KeepDisks                 // all disks stay, for the same VM with other hardware
+)
+
+// Power is a wanted power state.
+type Power struct {
+	Want     State // Running, Stopped or Deallocated
+	Boots    int64 // with Running: a VM last booted for a lower number is restarted
+	Graceful bool  // ask the guest to shut down, and cut the power only when Grace is over
+	Grace    time.Duration
+}
+
+// A Fence orders calls of writers that may not know of each other. A driver
+// refuses a call (Conflict) whose Lease is lower than one it has seen.
+type Fence struct {
+	Lease      int64 // store revision at which the caller's lease was taken
+	Generation int64 // of the instance row
+}
+
+// A Driver runs virtual machines on one host. Methods are idempotent and keyed
+// by the VMID that the control plane chose; they return when the request is
+// durably accepted, not when it is done: List tells. All are safe for
+// concurrent use. Errors are *resource.Error: Exhausted for no room or a full
+// disk, NotFound for a missing image or VM, Invalid for a spec that no retry
+// can mend, Conflict as said, Unavailable when the host is not able now.
+type Driver interface {
+	// Create makes and starts a VM. nil if it exists with the same spec;
+	// Conflict if it exists with another spec, or the instance has a VM of
+	// another disk generation. Disks kept by an earlier Delete are used.
+	Create(ctx context.Context, fence Fence, spec Spec) error
+	// Delete ends a VM at once (no guest shutdown) and removes what disposal
+	// says. nil if accepted or already gone.
+	Delete(ctx context.Context, fence Fence, id VMID, disposal Disposal) error
+	// Power moves a VM to a power state. NotFound if it is gone.
+	Power(ctx context.Context, fence Fence, id VMID, want Power) error
+	// List yields every VM this driver owns, halves included, in any order.
+	List(ctx context.Context) iter.Seq2[VM, error]
+}
+
+// A Getter is a driver that can tell of one VM cheaply. NotFound if it is gone.
+type Getter interface {
+	Get(ctx context.Context, id VMID) (VM, error)
+}
+
+// A Notifier is a driver that tells when a VM changed by itself or a request
+// was carried out. The callback must not block; it may be told too often.
+type Notifier interface {
+	Notify(func(VMID))
+}
