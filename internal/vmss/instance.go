@@ -98,7 +98,21 @@ type Failure struct {
 	Since    time.Time
 	Attempts int
 	RetryAt  time.Time
+	// Generation is the row's when it failed: a newer row is tried at once.
+	Generation int64
+	// Final says that trying again will not help soon (a bad spec, a missing
+	// image, no room), so that an operation that waits for the instance fails
+	// now instead of after several attempts.
+	Final bool
 }
+
+// patience is how many attempts that may be bad luck are made before an
+// instance counts as failed.
+const patience = 3
+
+// Counts reports whether the failure makes the instance count as failed, and
+// not merely as late.
+func (f *Failure) Counts() bool { return f != nil && (f.Final || f.Attempts >= patience) }
 
 // ProvisioningState of an instance or a set.
 type ProvisioningState string
@@ -119,7 +133,7 @@ func Provisioning(row Instance, seen Observation) ProvisioningState {
 	switch {
 	case row.Deleting:
 		return Deleting
-	case row.Unplaced != "" || seen.Failure != nil:
+	case FailureOf(row, seen).Counts():
 		return Failed
 	case seen.Generation == row.Generation:
 		return Succeeded
@@ -132,7 +146,7 @@ func Provisioning(row Instance, seen Observation) ProvisioningState {
 // FailureOf returns why the instance is not well, or nil.
 func FailureOf(row Instance, seen Observation) *Failure {
 	if row.Unplaced != "" {
-		return &Failure{Code: "AllocationFailed", Message: row.Unplaced, Since: row.Created, Attempts: 1}
+		return &Failure{Code: "AllocationFailed", Message: row.Unplaced, Since: row.Created, Attempts: 1, Final: true}
 	}
 	return seen.Failure
 }

@@ -162,7 +162,9 @@ type Driver interface {
 	List(ctx context.Context) iter.Seq2[VM, error]
 }
 
-// A Getter is a driver that can tell of one VM cheaply. NotFound if it is gone.
+// A Getter is a driver that can tell of one VM cheaply. It answers with the
+// instance's VM whatever the disk generation in id (there is at most one);
+// NotFound if it is gone.
 type Getter interface {
 	Get(ctx context.Context, id VMID) (VM, error)
 }
