@@ -2,6 +2,7 @@ package codetest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"go/ast"
 	"io/fs"
@@ -70,6 +71,8 @@ type Ban struct {
 func Words(fsys fs.FS, bans []Ban) (problems []string, err error) {
 	err = fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil // removed while the walk was under way
 		case err != nil:
 			return err
 		case d.IsDir() && skipWords(name):
@@ -78,6 +81,9 @@ func Words(fsys fs.FS, bans []Ban) (problems []string, err error) {
 			return nil
 		}
 		src, err := fs.ReadFile(fsys, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil || bytes.IndexByte(src[:min(len(src), 8192)], 0) >= 0 {
 			return err
 		}
