@@ -54,6 +54,7 @@ type Spec struct {
 	DataDisks []Disk // by LUN; made empty if they are not there yet
 	NICs      []NIC  // the first is the primary one
 	Guest     Guest
+	Boots     int64             // the boot number that Create carries out (VM.Boots afterwards); not part of the Hash
 	Tags      map[string]string // what users should find when they look at the process: resource id, host name
 }
 
@@ -80,8 +81,9 @@ type Guest struct {
 	CustomData   []byte
 }
 
-// Hash returns a digest of everything in the spec.
+// Hash returns a digest of everything in the spec but Boots.
 func (s Spec) Hash() string {
+	s.Boots = 0
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // plain data: cannot fail
