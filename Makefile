@@ -58,7 +58,7 @@ test: ## Everything: install what the tests need, check, then end to end with re
 	@rm -rf $(RESULTS) && mkdir -p $(RESULTS)
 	@failed=; $(MAKE) -k check || failed=' check'; $(MAKE) e2e || failed+=' e2e'; \
 	echo; echo "== results$${failed:+, failed:$$failed} =="; \
-	cat $(RESULTS)/*.out 2>/dev/null | grep -E '^(ok|FAIL|--- FAIL|panic:)' || echo "no test ran"; \
+	cat $(RESULTS)/*.out 2>/dev/null | grep -E '^(ok|FAIL|--- FAIL|--- SKIP|panic:)' || echo "no test ran"; \
 	[ -z "$$failed" ]
 
 .PHONY: unit
@@ -70,7 +70,7 @@ unit:
 .PHONY: e2e
 e2e:
 	@mkdir -p $(RESULTS)
-	$(if $(E2E_HERE),MUSTER_TINY_GUEST=$(GUEST) $(PLAIN) go test -tags e2e -count=1 -p 1 -timeout 30m $(E2E_HERE) 2>&1 | tee $(RESULTS)/2-e2e.out | sed '/\[no test files\]/d')
+	$(if $(E2E_HERE),MUSTER_TINY_GUEST=$(GUEST) $(PLAIN) go test -v -tags e2e -count=1 -p 1 -timeout 30m $(E2E_HERE) 2>&1 | tee $(RESULTS)/2-e2e.out | sed '/\[no test files\]/d')
 
 .PHONY: fmt-check
 fmt-check:
@@ -99,7 +99,7 @@ tidy-check: ## Show what `go mod tidy -e` would change in go.mod; change nothing
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for a few seconds each (FUZZTIME=5s)
-	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal test 2>/dev/null | sed 's/:func /:/' | \
+	@{ grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal test 2>/dev/null || true; } | sed 's/:func /:/' | \
 	while IFS=: read -r file name; do \
 		echo "$$name ($$(dirname $$file))"; \
 		$(PLAIN) go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(or $(FUZZTIME),5s) ./$$(dirname $$file) </dev/null; \
