@@ -24,6 +24,7 @@ RACE      := $(if $(filter 1,$(CGO)),-race)
 E2E       := ./test/e2e/... ./guest/... ./internal/host/...
 # Packages of $(E2E) that exist here; a tree without one of the folders is not an error.
 E2E_HERE   = $(foreach p,$(E2E),$(if $(wildcard $(p:/...=)),$(p)))
+CHECKS    := fmt-check vet lint unit
 RESULTS   := $(CACHE)/test
 GUEST     := $(CACHE)/tiny
 CAN_SETUP := $(and $(filter 0,$(shell id -u)),$(wildcard /etc/debian_version))
@@ -36,7 +37,7 @@ help: ## List the targets
 
 .PHONY: build
 build: ## Build bin/muster
-	$(PLAIN) go build -trimpath -ldflags '$(LDFLAGS)' -o bin/muster ./cmd/muster
+	$(PLAIN) go build -buildvcs=false -trimpath -ldflags '$(LDFLAGS)' -o bin/muster ./cmd/muster
 
 .PHONY: demo
 demo: setup-demo guest build ## Start a scale set of real virtual machines on this machine and show it at work
@@ -49,16 +50,16 @@ guest: ## Build the tiny guest image into .cache/tiny, unless it is current
 ##@ Check
 
 .PHONY: check
-check: fmt-check vet lint unit ## Format, vet, lint, unit tests with the race detector, tests about the code
+check: $(CHECKS) ## Format, vet, lint, unit tests with the race detector, tests about the code
 
 .PHONY: test
 test: ## Everything: install what the tests need, check, then end to end with real virtual machines
 	@$(MAKE) setup-test
 	@$(MAKE) guest-if-possible
 	@rm -rf $(RESULTS) && mkdir -p $(RESULTS)
-	@failed=; $(MAKE) -k check || failed=' check'; $(MAKE) e2e || failed+=' e2e'; \
+	@failed=; for step in $(CHECKS) e2e; do $(MAKE) $$step || failed+=" $$step"; done; \
 	echo; echo "== results$${failed:+, failed:$$failed} =="; \
-	cat $(RESULTS)/*.out 2>/dev/null | grep -E '^(ok|FAIL|--- FAIL|--- SKIP|panic:)' || echo "no test ran"; \
+	cat $(RESULTS)/*.out 2>/dev/null | grep -E '^((ok|FAIL|panic:)[[:space:]]|--- (FAIL|SKIP))' || echo "no test ran"; \
 	[ -z "$$failed" ]
 
 .PHONY: unit
@@ -117,10 +118,12 @@ fmt: ## Format the Go files
 
 .PHONY: golden
 golden: ## Rewrite the golden files and scenarios from what the code does now
-	@for dir in $$(grep -rlE --include='*_test.go' 'flag\.Bool\("update"' . | xargs -r -n1 dirname | sort -u); do \
-		(set -x; go test $$dir -update); done
-	@for dir in $$(grep -rl --include='*_test.go' 'cockroachdb/datadriven"' . | xargs -r -n1 dirname | sort -u); do \
-		(set -x; go test $$dir -rewrite); done
+	@failed=; \
+	rewrite() { for dir in $$(grep -rlE --include='*_test.go' "$$1" . | xargs -r -n1 dirname | sort -u); do \
+		echo "go test $$dir $$2"; go test $$dir $$2 || failed=1; done; }; \
+	rewrite 'flag\.Bool\("update"' -update; \
+	rewrite 'cockroachdb/datadriven"' -rewrite; \
+	[ -z "$$failed" ]
 
 .PHONY: clean
 clean: ## Remove what make built
