@@ -71,7 +71,7 @@ func replaceFile(path string, content []byte) error {
 // files returns the volume's files by their path in it.
 func (s Setup) files() map[string][]byte {
 	files := map[string][]byte{
-		"meta-data":      yaml(map[string]string{"instance-id": s.InstanceID, "local-hostname": s.HostName}),
+		"meta-data":      fmt.Appendf(nil, "instance-id: %q\nlocal-hostname: %q\n", s.InstanceID, s.HostName),
 		"network-config": yaml(networkConfig()),
 		"user-data":      s.CustomData,
 		"vendor-data":    append([]byte("#cloud-config\n"), yaml(s.cloudConfig())...),

@@ -91,7 +91,7 @@ func TestSeedHoldsEveryValueUnderItsOwnName(t *testing.T) {
 		"ssh_authorized_keys": []any{"ssh-ed25519 AAAA a@b", "ssh-rsa BBBB"},
 	}
 	want := map[string]any{
-		"meta-data": map[string]any{"instance-id": "i-1", "local-hostname": "web000001"},
+		"meta-data": "instance-id: \"i-1\"\nlocal-hostname: \"web000001\"\n", // line by line, for shells
 		"network-config": map[string]any{"version": 2.0, "ethernets": map[string]any{
 			"all": map[string]any{"match": map[string]any{"name": "e*"}, "dhcp4": true}}},
 		"user-data": string(setup.CustomData),
