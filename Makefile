@@ -122,7 +122,7 @@ golden: ## Rewrite the golden files and scenarios from what the code does now
 	rewrite() { for dir in $$(grep -rlE --include='*_test.go' "$$1" . | xargs -r -n1 dirname | sort -u); do \
 		echo "go test $$dir $$2"; go test $$dir $$2 || failed=1; done; }; \
 	rewrite 'flag\.Bool\("update"' -update; \
-	rewrite 'cockroachdb/datadriven"' -rewrite; \
+	rewrite '^(import)?[[:space:]]*"github.com/cockroachdb/datadriven"$$' -rewrite; \
 	[ -z "$$failed" ]
 
 .PHONY: clean
