@@ -47,7 +47,8 @@ type Operation struct {
 	Created   time.Time
 	Principal string // object id of who asked
 
-	Instances    []InstanceID // nil means every instance there is
+	Instances    []InstanceID // nil means every instance there was: those below Below
+	Below        InstanceID   // with Instances nil: the set's next id when it was asked
 	AtInstance   bool         // asked of the instance itself: protection from scale-set actions does not hold
 	SkipShutdown bool         // power off without asking the guest
 	Force        bool         // delete without guest shutdown
@@ -61,7 +62,10 @@ func (o Operation) Key() OperationKey { return OperationKey{o.Set, o.Sequence} }
 // Covers reports whether the operation is about the instance: named by it, or
 // there when it was asked of all.
 func (o Operation) Covers(id InstanceID) bool {
-	return o.Instances == nil || slices.Contains(o.Instances, id)
+	if o.Instances == nil {
+		return id < o.Below
+	}
+	return slices.Contains(o.Instances, id)
 }
 
 // OperationStatus is where an operation stands.
