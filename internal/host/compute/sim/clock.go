@@ -75,6 +75,9 @@ func (d *Driver) tell(id compute.VMID) {
 
 // arm sets the driver's one timer. Ringing too early does no harm.
 func (d *Driver) arm(after time.Duration) {
+	if d.closed {
+		return
+	}
 	if d.timer == nil {
 		d.timer = time.AfterFunc(after, d.tick)
 		return
@@ -112,7 +115,10 @@ func (d *Driver) tick() {
 func (d *Driver) Close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.listeners, d.alarms = nil, nil
+	d.closed, d.listeners = true, nil
+	for len(d.alarms) > 0 {
+		d.alarms.cancel(d.alarms[0])
+	}
 	if d.timer != nil {
 		d.timer.Stop()
 	}

@@ -45,6 +45,7 @@ type Driver struct {
 	alarms    alarms
 	timer     *time.Timer
 	told      []compute.VMID // to be told by the next tick
+	closed    bool
 	listeners []func(compute.VMID)
 }
 

@@ -114,7 +114,7 @@ func (l *Ledger) created(host string, id compute.VMID) {
 	}
 }
 
-func (l *Ledger) deleted(host string, id compute.VMID, _ compute.Disposal) {
+func (l *Ledger) deleted(host string, id compute.VMID) {
 	if l == nil {
 		return
 	}

@@ -147,7 +147,7 @@ func (d *Driver) remove(m *machine, id compute.VMID, disposal compute.Disposal) 
 		}
 		d.enterState(m, absent)
 		m.boots, m.booted, m.fault = 0, 0, ""
-		d.opts.Ledger.deleted(d.opts.Host, id, disposal)
+		d.opts.Ledger.deleted(d.opts.Host, id)
 	}
 	if disposal != compute.KeepDisks {
 		m.os = 0
