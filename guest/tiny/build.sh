@@ -16,15 +16,17 @@ umask 022
 kernel_meta=linux-image-cloud-amd64
 packages=(busybox-static bash qemu-guest-agent dropbear-bin
 	libc6 libcrypt1 libglib2.0-0 libgmp10 libnuma1 libpcre2-8-0 libtinfo6
-	libtomcrypt1 libtommath1 libudev1 liburing2 zlib1g)
+	libtomcrypt1 libtommath1 libudev1 liburing2 zlib1g
+	sudo libaudit1 libcap-ng0 libpam-modules libpam0g libselinux1)
 
 # Drivers the initrd loads, and file system drivers that the OS loads on demand.
 initrd_modules=(virtio_pci virtio_blk virtio_console virtio-rng virtio_net button evdev)
 iso9660_modules=(isofs)
 vfat_modules=(nls_cp437 nls_ascii vfat)
 
-# Programs taken from packages other than busybox.
-programs=(bin/bash usr/sbin/qemu-ga usr/sbin/dropbear usr/bin/dropbearkey)
+# Programs, and libraries opened while they run, from packages other than busybox.
+programs=(bin/bash usr/sbin/qemu-ga usr/sbin/dropbear usr/bin/dropbearkey usr/bin/sudo
+	usr/libexec/sudo/sudoers.so lib/x86_64-linux-gnu/security/pam_permit.so)
 
 disk_size=256M
 # Any fixed time will do: it stands for every time stamp in the image.
@@ -175,11 +177,12 @@ make_initrd() {
 # copy_programs copies $programs and, by asking the guest's own loader, the
 # libraries they need.
 copy_programs() {
-	local root=$1 x=$work/x loader libs program file
+	local root=$1 x=$work/x loader path libs program file
 	loader=$x/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2
+	path=$x/lib/x86_64-linux-gnu:$x/usr/lib/x86_64-linux-gnu:$x/usr/libexec/sudo
 	for program in "${programs[@]}"; do
 		install -D -m 0755 "$x/$program" "$root/$program"
-		libs=$("$loader" --library-path "$x/lib/x86_64-linux-gnu:$x/usr/lib/x86_64-linux-gnu" --list "$x/$program") ||
+		libs=$("$loader" --library-path "$path" --list "$x/$program") ||
 			die "$program: a library is in none of the packages"
 		for file in $(awk '$3 ~ /^\// { print $3 }' <<<"$libs"); do
 			install -D -m 0644 "$file" "$root/lib/x86_64-linux-gnu/${file##*/}"
@@ -224,19 +227,20 @@ debugfs_commands() {
 			echo "write $root$path $name"
 		fi
 	done
+	echo 'sif /usr/bin/sudo mode 0104755'
 	echo 'sif /root mode 040700'
 	echo 'sif /tmp mode 041777'
 	echo 'sif /etc/shadow mode 0100600'
 }
 
 # make_disk writes the OS disk without mounting anything. Features that cost an
-# emulated CPU time (checksums, 64-bit block numbers) are left out.
+# emulated CPU time (checksums, initialising tables later) are left out.
 make_disk() {
 	local raw=$work/disk.raw said
 	export E2FSPROGS_FAKE_TIME=$epoch
 	truncate -s "$disk_size" "$raw"
 	mke2fs -q -F -t ext4 -b 4096 -m 0 -L muster-os -U "$uuid" -J size=4 \
-		-O ^metadata_csum,^64bit -E "hash_seed=$uuid,lazy_itable_init=0,lazy_journal_init=0,nodiscard" "$raw"
+		-O ^metadata_csum,^uninit_bg,^64bit -E "hash_seed=$uuid,lazy_itable_init=0,lazy_journal_init=0,nodiscard" "$raw"
 	debugfs_commands "$work/root" >"$work/debugfs"
 	# debugfs reports errors on standard error, after its banner, and exits with 0.
 	said=$(debugfs -w -f "$work/debugfs" "$raw" 2>&1 >/dev/null | sed -n 2,5p)
