@@ -26,12 +26,13 @@ var layout = codetest.Layout{
 			"internal/metrics internal/metrics/metricstest internal/controller",
 		4: "internal/host internal/host/compute internal/host/compute/qemu internal/host/compute/qemu/qmp " +
 			"internal/host/compute/qemu/args internal/host/compute/sim internal/host/compute/drivertest " +
-			"internal/host/fabric internal/host/fabric/sim internal/host/guest internal/host/probe " +
+			"internal/host/fabric internal/host/fabric/sim internal/host/fabric/bridge internal/host/guest internal/host/probe " +
 			"internal/host/metadata internal/host/image " +
 			"internal/reconcile internal/reconcile/set internal/reconcile/autoscale internal/reconcile/deployment " +
 			"internal/reconcile/network internal/reconcile/image internal/reconcile/garbage",
 		5: "internal/arm internal/arm/wire internal/arm/wire/compute internal/arm/wire/network " +
-			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization internal/identity",
+			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
+			"internal/arm/wire/catalogue internal/identity",
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
 			"internal/api/authorization internal/portal internal/cli",
 		7: "internal/server internal/fleettest",
@@ -41,6 +42,7 @@ var layout = codetest.Layout{
 	Exceptions: []codetest.Edge{
 		{From: "internal/rehearsal", To: "internal/plan"},
 		{From: "internal/fleettest", To: "internal/server"},
+		{From: "internal/host/compute/qemu", To: "internal/host/guest"}, // docs/adr/0003
 	},
 	Never: []codetest.Edge{
 		{From: "internal/api/...", To: "internal/host/...", Why: "the API writes rows; hosts act on them"},
@@ -69,7 +71,7 @@ var layout = codetest.Layout{
 			Why: "packet rules belong to the host",
 		},
 		{
-			Path: "github.com/insomniacslk/dhcp", In: []string{"internal/host/fabric", "test/..."},
+			Path: "github.com/insomniacslk/dhcp", In: []string{"internal/host/fabric/...", "test/..."},
 			Why: "DHCP belongs to the fabric",
 		},
 		{

@@ -44,6 +44,7 @@ func TestOneWorkerPerKeyAndPokesCoalesce(t *testing.T) {
 			c.Poke("a")
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got := calls.Load(); got != 2 {
 			t.Errorf("calls = %d, want 2", got)
 		}
@@ -68,6 +69,7 @@ func TestFailuresBackOffSuccessResetsAndWakeAtIsKept(t *testing.T) {
 		time.Sleep(59 * time.Minute)
 		c.Poke("a")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		want := []time.Duration{0, 1 * time.Second, 3 * time.Second, 7 * time.Second, 30 * time.Minute, 59 * time.Minute, 59*time.Minute + time.Second}
 		if !slices.Equal(at, want) {
 			t.Errorf("ran at %v, want %v", at, want)
@@ -98,6 +100,7 @@ func TestResyncReachesKeysThatNobodyPoked(t *testing.T) {
 		start(t, controller.Options[string]{Resync: time.Minute, List: func(context.Context) ([]string, error) { return []string{"a"}, nil }},
 			func(context.Context, string) (time.Time, error) { calls++; return time.Time{}, nil })
 		time.Sleep(150 * time.Second)
+		synctest.Wait()
 		if calls != 3 {
 			t.Errorf("calls = %d, want 3: at start, after one and two minutes", calls)
 		}

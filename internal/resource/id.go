@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"slices"
 	"strings"
 )
 
@@ -43,10 +44,8 @@ func ParseID(s string) (ID, error) {
 		return bad("it does not start with a slash")
 	}
 	seg := strings.Split(rest, "/")
-	for _, p := range seg {
-		if p == "" {
-			return bad("it has an empty segment")
-		}
+	if slices.Contains(seg, "") {
+		return bad("it has an empty segment")
 	}
 	if len(seg) < 2 || !strings.EqualFold(seg[0], "subscriptions") {
 		return bad("it does not start with /subscriptions/{id}")
