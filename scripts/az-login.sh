@@ -42,8 +42,10 @@ _muster_login() {
 	export AZURE_CORE_COLLECT_TELEMETRY=false AZURE_CORE_NO_COLOR=true
 	(umask 077 && mkdir -p "$AZURE_CONFIG_DIR") || return
 
-	# What an earlier server on another port left; the command index may stay.
-	rm -f "$AZURE_CONFIG_DIR/clouds.config" "$AZURE_CONFIG_DIR/config" "$AZURE_CONFIG_DIR/azureProfile.json"
+	# What an earlier login left goes; the index of commands may stay.
+	for file in clouds.config config azureProfile.json msal_token_cache.json service_principal_entries.json; do
+		rm -f "$AZURE_CONFIG_DIR/$file"
+	done
 
 	"$_muster_az" cloud register -n muster --endpoint-resource-manager "$url" \
 		--endpoint-vm-image-alias-doc "$url/aliases.json" --only-show-errors || return

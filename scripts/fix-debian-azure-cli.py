@@ -137,10 +137,11 @@ def main():
         if not version.startswith(broken):
             print(f'azure-cli: {package} {version} is not the one of Debian 12, left alone')
             return
-    if not os.access(tree / 'azure', os.W_OK):
-        sys.exit(f'fix-debian-azure-cli: needs root to change {tree}')
     mgmt = tree / 'azure/mgmt'
-    changed = fix_compute(mgmt / 'compute') + fix_network(mgmt / 'network') + fix_role(tree / 'azure/cli')
+    try:
+        changed = fix_compute(mgmt / 'compute') + fix_network(mgmt / 'network') + fix_role(tree / 'azure/cli')
+    except PermissionError:
+        sys.exit(f'fix-debian-azure-cli: needs root to change {tree}')
     compile_again(changed)
     print(f'azure-cli: repaired, {len(changed)} changes' if changed else 'azure-cli: already repaired')
 

@@ -26,7 +26,7 @@ missing() {
 
 apt() {
 	# Another apt may be at work: wait for it rather than fail.
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"
+	DEBIAN_FRONTEND=noninteractive DEBCONF_NOWARNINGS=yes apt-get -qq -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"
 }
 
 # with_lock keeps two runs of this script from updating the package lists at
