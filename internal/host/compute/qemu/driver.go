@@ -1,0 +1,390 @@
+package qemu
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/guest"
+	"github.com/muster-vm/muster/internal/resource"
+)
+
+// DefaultAccel is how machines run where the hardware does not help. The small
+// translation cache keeps a process 20 MB leaner.
+const DefaultAccel = "tcg,thread=multi,tb-size=32"
+
+// DefaultBinary is the program that runs a machine, looked up in $PATH.
+const DefaultBinary = "qemu-system-x86_64"
+
+// Image is an image's files on this host. Paths are absolute.
+type Image struct {
+	Disk, Format   string // the OS disk's file, "qcow2" or "raw"; never written to
+	Kernel, Initrd string // for images that are booted without a boot loader
+	CommandLine    string // of Kernel
+	Agent          bool   // its guests run the QEMU guest agent
+}
+
+// Images finds images by digest. NotFound if the host does not have one.
+type Images interface {
+	Image(ctx context.Context, digest string) (Image, error)
+}
+
+// Taps opens the host's end of a network card by the name of its port.
+type Taps interface {
+	Open(ctx context.Context, port string) (*os.File, error)
+}
+
+// Options are what a driver needs. Root and Images are required.
+type Options struct {
+	Root   string // directory for machines and their disks; made if missing
+	Images Images
+	Taps   Taps         // nil leaves network cards unplugged
+	Accel  string       // empty for DefaultAccel; see ProbeAccel
+	Binary string       // empty for DefaultBinary
+	Log    *slog.Logger // nil for none
+}
+
+// Driver runs virtual machines as QEMU processes. It implements
+// compute.Driver, compute.Getter and compute.Notifier. At most one driver may
+// use a root at a time.
+type Driver struct {
+	opts  Options
+	root  root
+	world world
+	crash func(step string) error // in tests: an error stands for the process having died
+
+	ctx  context.Context // ends with Close; what runs beside the calls stops then
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu        sync.Mutex
+	lease     int64
+	machines  map[string]*machine // by instance
+	listeners []func(compute.VMID)
+}
+
+var (
+	_ compute.Driver   = (*Driver)(nil)
+	_ compute.Getter   = (*Driver)(nil)
+	_ compute.Notifier = (*Driver)(nil)
+)
+
+// Open returns a driver over the machines under opts.Root. Processes that run
+// already are adopted, and power requests that were under way go on.
+func Open(opts Options) (*Driver, error) {
+	return open(opts, &host{binary: cmp.Or(opts.Binary, DefaultBinary)}, nil)
+}
+
+func open(opts Options, w world, crash func(string) error) (*Driver, error) {
+	opts.Accel = cmp.Or(opts.Accel, DefaultAccel)
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	dir, err := realDir(opts.Root)
+	if err != nil {
+		return nil, errDisk(opts.Root, err, "")
+	}
+	d := &Driver{opts: opts, root: root(dir), world: w, crash: crash, machines: map[string]*machine{}}
+	d.ctx, d.stop = context.WithCancel(context.Background())
+	if err := d.load(); err != nil {
+		d.stop()
+		return nil, errDisk(opts.Root, err, "")
+	}
+	for _, m := range d.machines {
+		m.begin()
+	}
+	return d, nil
+}
+
+// realDir makes a directory and returns its path as a process that runs in it
+// sees it.
+func realDir(dir string) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(dir)
+}
+
+func (d *Driver) load() (err error) {
+	if err := d.root.open(); err != nil {
+		return err
+	}
+	if d.lease, err = d.root.lease(); err != nil {
+		return err
+	}
+	ids, err := d.root.ids()
+	if err != nil {
+		return err
+	}
+	found, err := d.world.processes(d.root.vms())
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		m := newMachine(d, d.root.load(id))
+		if other := d.machines[instanceOf(id)]; other != nil {
+			return fmt.Errorf("%s and %s are machines of one instance", other.id, id)
+		}
+		m.adopt(found[id.String()])
+		d.machines[instanceOf(id)] = m
+	}
+	return nil
+}
+
+// Close stops what the driver does beside its calls. Machines run on.
+func (d *Driver) Close() {
+	d.stop()
+	d.mu.Lock()
+	all := slices.Collect(maps.Values(d.machines))
+	d.mu.Unlock()
+	for _, m := range all {
+		m.release()
+	}
+	d.work.Wait()
+}
+
+// Create implements compute.Driver. It returns when the process runs.
+func (d *Driver) Create(ctx context.Context, fence compute.Fence, spec compute.Spec) error {
+	if err := d.admit(ctx, fence); err != nil {
+		return err
+	}
+	if err := check(spec); err != nil {
+		return err
+	}
+	m, err := d.hold(ctx, spec.ID)
+	if err != nil {
+		return err
+	}
+	defer m.letGo()
+	if m.id != spec.ID {
+		return errConflict(spec.ID, "cannot be made while "+m.id.String()+" of the same instance exists")
+	}
+	return m.create(ctx, spec)
+}
+
+// hold returns the instance's machine, which may be an empty one, with the
+// turn taken. The caller lets go of it.
+func (d *Driver) hold(ctx context.Context, id compute.VMID) (*machine, error) {
+	for {
+		d.mu.Lock()
+		m := d.machines[instanceOf(id)]
+		if m == nil {
+			m = newMachine(d, record{Spec: compute.Spec{ID: id}})
+			d.machines[instanceOf(id)] = m
+		}
+		d.mu.Unlock()
+		if err := m.take(ctx); err != nil {
+			return nil, err
+		}
+		if !m.gone {
+			return m, nil
+		}
+		<-m.turn // it was taken out of the map meanwhile
+	}
+}
+
+// check returns what is wrong with a spec for good.
+func check(s compute.Spec) error {
+	if id, ok := parseID(s.ID.String()); !ok || id != s.ID || !safeName(s.ID.Set) {
+		return resource.Errorf(resource.Invalid, "InvalidParameter", "The id %q cannot name a virtual machine.", s.ID)
+	}
+	if s.VCPUs <= 0 || s.MemoryMB <= 0 || s.Image == "" {
+		return resource.Errorf(resource.Invalid, "InvalidParameter", "A virtual machine needs vCPUs, memory and an image.")
+	}
+	seen := map[int]bool{}
+	for _, disk := range s.DataDisks {
+		if disk.SizeGB <= 0 || disk.LUN < 0 || seen[disk.LUN] {
+			return resource.Errorf(resource.Invalid, "InvalidParameter",
+				"The data disk at LUN %d has no size, or its LUN is negative or taken.", disk.LUN)
+		}
+		seen[disk.LUN] = true
+	}
+	return nil
+}
+
+// safeName reports whether s can be part of a file name.
+func safeName(s string) bool {
+	for _, r := range s {
+		if r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Delete implements compute.Driver. It returns when the machine is gone.
+func (d *Driver) Delete(ctx context.Context, fence compute.Fence, id compute.VMID, disposal compute.Disposal) error {
+	if err := d.admit(ctx, fence); err != nil {
+		return err
+	}
+	if !safeName(id.Set) {
+		return nil // no machine has such an id
+	}
+	m, err := d.hold(ctx, id) // an empty one if there is none: its disks may have been kept
+	if err != nil {
+		return err
+	}
+	defer m.letGo()
+	if m.id != id {
+		return nil // that generation is gone
+	}
+	return m.remove(ctx, disposal)
+}
+
+// Power implements compute.Driver. A start is carried out before it returns.
+func (d *Driver) Power(ctx context.Context, fence compute.Fence, id compute.VMID, want compute.Power) error {
+	if err := d.admit(ctx, fence); err != nil {
+		return err
+	}
+	if want.Want != compute.Running && want.Want != compute.Stopped && want.Want != compute.Deallocated {
+		return resource.Errorf(resource.Invalid, "InvalidParameter", "%q is not a power state that can be asked for.", want.Want)
+	}
+	m, err := d.hold(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer m.letGo()
+	if m.id != id || m.rec.Phase == "" {
+		return errNotFound(id)
+	}
+	return m.power(ctx, want)
+}
+
+// List implements compute.Driver.
+func (d *Driver) List(ctx context.Context) iter.Seq2[compute.VM, error] {
+	return func(yield func(compute.VM, error) bool) {
+		d.mu.Lock()
+		all := slices.SortedFunc(maps.Values(d.machines), func(a, b *machine) int { return a.id.Compare(b.id) })
+		d.mu.Unlock()
+		for _, m := range all {
+			if err := ctx.Err(); err != nil {
+				yield(compute.VM{}, canceled(err))
+				return
+			}
+			if vm, ok := m.snapshot(); ok && !yield(vm, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Get implements compute.Getter.
+func (d *Driver) Get(ctx context.Context, id compute.VMID) (compute.VM, error) {
+	if err := ctx.Err(); err != nil {
+		return compute.VM{}, canceled(err)
+	}
+	if m := d.find(id); m != nil {
+		if vm, ok := m.snapshot(); ok {
+			return vm, nil
+		}
+	}
+	return compute.VM{}, errNotFound(id)
+}
+
+// Notify implements compute.Notifier.
+func (d *Driver) Notify(f func(compute.VMID)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.listeners = append(d.listeners, f)
+}
+
+// Agent returns the guest agent of a machine whose process runs; others must
+// not connect to its socket. NotFound without one.
+func (d *Driver) Agent(id compute.VMID) (*guest.Agent, error) {
+	if m := d.find(id); m != nil && m.id == id {
+		if a := m.guestAgent(); a != nil {
+			return a, nil
+		}
+	}
+	return nil, errNotFound(id)
+}
+
+// SerialLog returns the path of the file that the machine's serial console is
+// written to; the oldest part may be cut off. NotFound without one.
+func (d *Driver) SerialLog(id compute.VMID) (string, error) {
+	path := filepath.Join(d.root.vm(id), serialFile)
+	if _, err := os.Stat(path); err != nil || !safeName(id.Set) {
+		return "", errNotFound(id)
+	}
+	return path, nil
+}
+
+func (d *Driver) find(id compute.VMID) *machine {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.machines[instanceOf(id)]
+}
+
+func (d *Driver) tell(id compute.VMID) {
+	d.mu.Lock()
+	listeners := slices.Clone(d.listeners)
+	d.mu.Unlock()
+	for _, f := range listeners {
+		f(id)
+	}
+}
+
+// admit refuses calls of writers whose time is over.
+func (d *Driver) admit(ctx context.Context, fence compute.Fence) error {
+	if err := ctx.Err(); err != nil {
+		return canceled(err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if fence.Lease < d.lease {
+		return resource.Errorf(resource.Conflict, "LeaseLost",
+			"The host serves a newer lease (%d) than the caller's (%d).", d.lease, fence.Lease)
+	}
+	if fence.Lease == d.lease {
+		return nil
+	}
+	if err := d.root.saveLease(fence.Lease); err != nil {
+		return errDisk(d.root.leaseFile(), err, "")
+	}
+	d.lease = fence.Lease
+	return nil
+}
+
+// effect is one step that a crash can come before or after.
+type effect struct {
+	name string
+	do   func() error
+}
+
+// perform carries out effects in order, up to the first that fails.
+func (d *Driver) perform(ctx context.Context, effects ...effect) error {
+	for _, e := range effects {
+		if err := ctx.Err(); err != nil {
+			return canceled(err)
+		}
+		if d.crash != nil {
+			if err := d.crash(e.name); err != nil {
+				return err
+			}
+		}
+		if err := e.do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func canceled(err error) error {
+	if _, ok := errors.AsType[*resource.Error](err); ok {
+		return err
+	}
+	return resource.Errorf(resource.Canceled, "", "The request was canceled.").Because(err)
+}

@@ -1,0 +1,53 @@
+package qemu
+
+import (
+	"context"
+	"net"
+	"os"
+)
+
+// world is what the driver does outside its own records: programs, processes
+// and sockets. Tests have one of their own.
+type world interface {
+	// makeDisk makes a qcow2 file. It is there complete or not at all.
+	makeDisk(ctx context.Context, d newDisk) error
+	// start starts a machine's process in its directory. The files become
+	// file descriptors 3, 4, ... of it.
+	start(dir string, run int64, argv []string, files []*os.File) (process, error)
+	// processes finds the machines' processes that exist, by the base name of
+	// their directory.
+	processes(vms string) (map[string]process, error)
+	// dial connects to a socket in a machine's directory.
+	dial(ctx context.Context, dir, socket string) (net.Conn, error)
+}
+
+// newDisk is a disk to make.
+type newDisk struct {
+	path   string
+	sizeGB int    // 0 takes the image's size
+	digest string // of the image, for messages; empty for an empty disk
+	image  Image
+}
+
+// process is a machine's QEMU process. It is what it was started as: a number
+// that the system gave to another process since is not mistaken for it.
+type process interface {
+	run() int64
+	kill() error           // at once; nil if it has ended
+	release()              // lets go of it and leaves it running; it is not used any more
+	done() <-chan struct{} // closed when it has ended
+	reason() string        // why it ended by itself, for people; empty if unknown
+}
+
+// socket names in a machine's directory. That of the control socket carries
+// the run, which is how an adopted process tells it.
+const (
+	agentSocket = "agent.sock"
+	serialFile  = "serial.log"
+	stderrFile  = "stderr.log"
+	pidFile     = "pid"
+	qmpPrefix   = "qmp."
+	qmpSuffix   = ".sock"
+)
+
+func qmpSocket(run int64) string { return qmpPrefix + itoa(run) + qmpSuffix }
