@@ -13,30 +13,24 @@ import (
 	"github.com/muster-vm/muster/internal/resource"
 )
 
-// Fabric gives out the addresses of one prefix, the lowest free one first. The
-// network and broadcast addresses and the first host address, which is the
-// gateway's, are not given out. It is safe for concurrent use.
+// Fabric gives out the addresses of one prefix, the lowest free one first,
+// whatever a port's subnet. It is safe for concurrent use.
 type Fabric struct {
-	prefix netip.Prefix
-
-	mu     sync.Mutex
-	ports  map[string]netip.Addr
-	used   map[netip.Addr]bool
-	lowest netip.Addr // no address below it is free
+	mu    sync.Mutex
+	pool  *fabric.Pool
+	ports map[string]netip.Addr
 }
 
 var _ fabric.Fabric = (*Fabric)(nil)
 
-// New returns a fabric with no ports over an IPv4 prefix, such as
-// 10.240.0.0/16.
+// New returns a fabric with no ports over an IPv4 prefix from /8 to /29, such
+// as 10.240.0.0/16. Any other prefix is a defect of the caller's: it panics.
 func New(prefix netip.Prefix) *Fabric {
-	prefix = prefix.Masked()
-	return &Fabric{
-		prefix: prefix,
-		ports:  map[string]netip.Addr{},
-		used:   map[netip.Addr]bool{},
-		lowest: prefix.Addr().Next().Next(),
+	pool, err := fabric.NewPool(prefix)
+	if err != nil {
+		panic(err)
 	}
+	return &Fabric{pool: pool, ports: map[string]netip.Addr{}}
 }
 
 // Attach implements fabric.Fabric.
@@ -48,38 +42,22 @@ func (f *Fabric) Attach(ctx context.Context, port fabric.Port) (fabric.Lease, er
 	defer f.mu.Unlock()
 	addr, ok := f.ports[port.Name]
 	if !ok {
-		if addr, ok = f.free(); !ok {
-			return fabric.Lease{}, resource.Errorf(resource.Exhausted, "SubnetIsFull",
-				"All addresses of the network %s are in use; delete instances or use a larger prefix.", f.prefix)
+		var err error
+		if addr, err = f.pool.Take(); err != nil {
+			return fabric.Lease{}, err
 		}
-		f.ports[port.Name], f.used[addr] = addr, true
-		f.lowest = addr.Next()
+		f.ports[port.Name] = addr
 	}
-	return fabric.Lease{Address: netip.PrefixFrom(addr, f.prefix.Bits()), Gateway: f.prefix.Addr().Next()}, nil
-}
-
-// free returns the lowest address that nobody has.
-func (f *Fabric) free() (netip.Addr, bool) {
-	for a := f.lowest; f.prefix.Contains(a) && f.prefix.Contains(a.Next()); a = a.Next() {
-		if !f.used[a] {
-			return a, true
-		}
-	}
-	return netip.Addr{}, false
+	return f.pool.Lease(addr), nil
 }
 
 // Detach implements fabric.Fabric.
 func (f *Fabric) Detach(_ context.Context, name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	addr, ok := f.ports[name]
-	if !ok {
-		return nil
-	}
-	delete(f.ports, name)
-	delete(f.used, addr)
-	if addr.Less(f.lowest) {
-		f.lowest = addr
+	if addr, ok := f.ports[name]; ok {
+		delete(f.ports, name)
+		f.pool.Release(addr)
 	}
 	return nil
 }

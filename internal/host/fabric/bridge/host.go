@@ -1,0 +1,155 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+)
+
+// hostNetwork is what the host's own network looks like, this fabric aside.
+type hostNetwork struct {
+	used     []netip.Prefix // destinations of routes and own addresses, default routes excepted
+	outward  bool           // there is a default route
+	mtu      int            // of its link, at most mostMTU
+	adopted  transit        // addresses that the veth pair has already; zero if none
+	tethered bool           // the veth pair's end is there
+}
+
+// surveyHost reads the network of the thread's namespace.
+func surveyHost(veth string) (hostNetwork, error) {
+	h := hostNetwork{mtu: mostMTU}
+	own := -1
+	if link, err := netlink.LinkByName(veth); err == nil {
+		own, h.tethered = link.Attrs().Index, true
+	}
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return h, err
+	}
+	for _, a := range addrs {
+		ip, _ := netip.AddrFromSlice(a.IP.To4())
+		switch {
+		case a.LinkIndex != own:
+			h.used = append(h.used, netip.PrefixFrom(ip, 32))
+		case transits.Contains(ip):
+			h.adopted = transit(netip.PrefixFrom(ip, transitBits).Masked())
+		}
+	}
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return h, err
+	}
+	for _, r := range routes {
+		h.addRoute(r, own)
+	}
+	return h, nil
+}
+
+func (h *hostNetwork) addRoute(r netlink.Route, own int) {
+	dst := toPrefix(r.Dst)
+	switch {
+	case r.LinkIndex == own && own >= 0:
+	case dst.Bits() > 0:
+		h.used = append(h.used, dst)
+	default:
+		h.outward = true
+		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
+			h.mtu = min(h.mtu, max(link.Attrs().MTU, 576))
+		}
+	}
+}
+
+// toPrefix converts a route's destination; that of a default route has 0 bits.
+func toPrefix(n *net.IPNet) netip.Prefix {
+	if n == nil {
+		return netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	}
+	ip, _ := netip.AddrFromSlice(n.IP.To4())
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(ip, ones)
+}
+
+func toIPNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 32)}
+}
+
+// setUpHostEnd gives the host's end of the veth pair its address, and routes the
+// prefix into the fabric.
+func setUpHostEnd(veth string, t transit, prefix netip.Prefix) error {
+	link, err := netlink.LinkByName(veth)
+	if err != nil {
+		return err
+	}
+	if err := setOnlyAddress(link, netip.PrefixFrom(t.host(), transitBits)); err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return err
+	}
+	routes, err := netlink.RouteList(link, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	for _, r := range routes {
+		if dst := toPrefix(r.Dst); dst != prefix && dst != netip.Prefix(t) {
+			if err := netlink.RouteDel(&r); err != nil {
+				return err
+			}
+		}
+	}
+	return netlink.RouteReplace(&netlink.Route{
+		LinkIndex: link.Attrs().Index, Dst: toIPNet(prefix), Gw: t.inner().AsSlice(), Src: t.host().AsSlice(),
+	})
+}
+
+// setOnlyAddress makes p the only IPv4 address of a link.
+func setOnlyAddress(link netlink.Link, p netip.Prefix) error {
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		if toPrefix(a.IPNet) != p {
+			if err := netlink.AddrDel(link, &a); err != nil {
+				return err
+			}
+		}
+	}
+	if slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return toPrefix(a.IPNet) == p }) {
+		return nil
+	}
+	return netlink.AddrAdd(link, &netlink.Addr{IPNet: toIPNet(p)})
+}
+
+const forwarding = "/proc/sys/net/ipv4/ip_forward"
+
+// turnOn writes 1 to a kernel setting of the thread's namespace, and reports
+// whether it was off.
+func turnOn(setting string) (changed bool, err error) {
+	b, err := os.ReadFile(setting)
+	if err != nil {
+		return false, err
+	}
+	if strings.TrimSpace(string(b)) == "1" {
+		return false, nil
+	}
+	return true, os.WriteFile(setting, []byte("1"), 0)
+}
+
+// deleteLink removes a link from the thread's namespace. nil if there is none.
+func deleteLink(name string) error {
+	link, err := netlink.LinkByName(name)
+	if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find %s: %w", name, err)
+	}
+	return netlink.LinkDel(link)
+}

@@ -1,0 +1,76 @@
+package bridge
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"regexp"
+
+	"github.com/muster-vm/muster/internal/resource"
+)
+
+// DefaultPrefix is the network's prefix if the options name none.
+var DefaultPrefix = netip.MustParsePrefix("10.240.0.0/16")
+
+// Options say which network to open.
+type Options struct {
+	Name   string       // 1 to 8 of a-z and 0-9, unique on the host; part of the names of namespace, link and tables
+	Dir    string       // where leases.json is kept; exists
+	Prefix netip.Prefix // IPv4, /8 to /29; DefaultPrefix if zero
+	DNS    []netip.Addr // resolvers that DHCP tells guests of; they must be reachable through the host
+	Log    *slog.Logger // slog.Default if nil
+}
+
+const (
+	bridgeLink = "muster0" // in the namespace
+	uplinkLink = "uplink"  // in the namespace: its end of the veth pair
+	innerTable = "muster"  // in the namespace
+	mostMTU    = 1500
+)
+
+// names are what a fabric is called in the kernel.
+type names struct {
+	namespace string // file name in /run/netns
+	veth      string // the host's end of the pair
+	table     string // in the host's namespace
+}
+
+func namesOf(name string) names {
+	return names{namespace: "muster-" + name, veth: "mst-" + name, table: "muster_" + name}
+}
+
+var validName = regexp.MustCompile(`^[a-z0-9]{1,8}$`)
+
+// check returns the options with defaults filled in.
+func (o Options) check() (Options, error) {
+	if !validName.MatchString(o.Name) {
+		return o, resource.Errorf(resource.Invalid, "InvalidParameter", "The fabric name %q is not 1 to 8 of a-z and 0-9.", o.Name)
+	}
+	if !o.Prefix.IsValid() {
+		o.Prefix = DefaultPrefix
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	for _, a := range o.DNS {
+		if !a.Is4() {
+			return o, resource.Errorf(resource.Invalid, "InvalidParameter", "The resolver address %s is not an IPv4 address.", a)
+		}
+	}
+	return o, nil
+}
+
+// macOf returns a stable, locally administered address, so that guests find the
+// gateway where it was after the network was made anew.
+func macOf(what string) net.HardwareAddr {
+	h := sha256.Sum256([]byte(what))
+	return net.HardwareAddr{0x02, h[0], h[1], h[2], h[3], h[4]}
+}
+
+// tapOf names the tap of a port: at most 15 characters, as the kernel wants.
+func tapOf(port string) string {
+	h := sha256.Sum256([]byte(port))
+	return fmt.Sprintf("t%x", h[:7])
+}
