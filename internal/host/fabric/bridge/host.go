@@ -14,11 +14,16 @@ import (
 
 // hostNetwork is what the host's own network looks like, this fabric aside.
 type hostNetwork struct {
-	used     []netip.Prefix // destinations of routes and own addresses, default routes excepted
-	outward  bool           // there is a default route
-	mtu      int            // of its link, at most mostMTU
-	adopted  transit        // addresses that the veth pair has already; zero if none
-	tethered bool           // the veth pair's end is there
+	used    []usedPrefix // destinations of routes and own addresses, default routes excepted
+	outward bool         // there is a default route
+	mtu     int          // of its link, at most mostMTU
+	adopted transit      // addresses that the veth pair has already; zero if none
+}
+
+// usedPrefix is a part of the address space that means something to the host.
+type usedPrefix struct {
+	netip.Prefix
+	near bool // on a link of the host, or another fabric's: not merely routed to somewhere
 }
 
 // surveyHost reads the network of the thread's namespace.
@@ -26,7 +31,7 @@ func surveyHost(veth string) (hostNetwork, error) {
 	h := hostNetwork{mtu: mostMTU}
 	own := -1
 	if link, err := netlink.LinkByName(veth); err == nil {
-		own, h.tethered = link.Attrs().Index, true
+		own = link.Attrs().Index
 	}
 	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
 	if err != nil {
@@ -36,7 +41,7 @@ func surveyHost(veth string) (hostNetwork, error) {
 		ip, _ := netip.AddrFromSlice(a.IP.To4())
 		switch {
 		case a.LinkIndex != own:
-			h.used = append(h.used, netip.PrefixFrom(ip, 32))
+			h.used = append(h.used, usedPrefix{netip.PrefixFrom(ip, 32), true})
 		case transits.Contains(ip):
 			h.adopted = transit(netip.PrefixFrom(ip, transitBits).Masked())
 		}
@@ -52,17 +57,20 @@ func surveyHost(veth string) (hostNetwork, error) {
 }
 
 func (h *hostNetwork) addRoute(r netlink.Route, own int) {
-	dst := toPrefix(r.Dst)
-	switch {
-	case r.LinkIndex == own && own >= 0:
-	case dst.Bits() > 0:
-		h.used = append(h.used, dst)
-	default:
-		h.outward = true
-		if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
-			h.mtu = min(h.mtu, max(link.Attrs().MTU, 576))
-		}
+	if r.LinkIndex == own {
+		return
 	}
+	name, mtu := "", mostMTU
+	if link, err := netlink.LinkByIndex(r.LinkIndex); err == nil {
+		name, mtu = link.Attrs().Name, link.Attrs().MTU
+	}
+	if dst := toPrefix(r.Dst); dst.Bits() > 0 {
+		near := len(r.Gw) == 0 || strings.HasPrefix(name, vethPrefix)
+		h.used = append(h.used, usedPrefix{dst, near})
+		return
+	}
+	h.outward = true
+	h.mtu = min(h.mtu, max(mtu, 576))
 }
 
 // toPrefix converts a route's destination; that of a default route has 0 bits.

@@ -26,6 +26,9 @@ const childEnv = "MUSTER_BRIDGE_TEST_HOST"
 var noHost = "the test process is not inside a host namespace"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(unprivilegedEnv) != "" {
+		os.Exit(m.Run())
+	}
 	if os.Getenv(childEnv) != "" {
 		noHost = ""
 		if err := playHost(); err != nil {

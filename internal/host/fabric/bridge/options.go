@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"regexp"
 
+	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -27,6 +28,7 @@ const (
 	bridgeLink = "muster0" // in the namespace
 	uplinkLink = "uplink"  // in the namespace: its end of the veth pair
 	innerTable = "muster"  // in the namespace
+	vethPrefix = "mst-"    // on the host: its end, of any fabric
 	mostMTU    = 1500
 )
 
@@ -38,7 +40,7 @@ type names struct {
 }
 
 func namesOf(name string) names {
-	return names{namespace: "muster-" + name, veth: "mst-" + name, table: "muster_" + name}
+	return names{namespace: "muster-" + name, veth: vethPrefix + name, table: "muster_" + name}
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9]{1,8}$`)
@@ -50,6 +52,9 @@ func (o Options) check() (Options, error) {
 	}
 	if !o.Prefix.IsValid() {
 		o.Prefix = DefaultPrefix
+	}
+	if _, err := fabric.NewPool(o.Prefix); err != nil {
+		return o, err
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

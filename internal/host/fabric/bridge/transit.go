@@ -28,7 +28,7 @@ func (t transit) inner() netip.Addr { return t.host().Next() }
 
 // chooseTransit returns the first block, from one that depends on the name, that
 // touches no prefix in use.
-func chooseTransit(name string, used []netip.Prefix) (transit, error) {
+func chooseTransit(name string, used []usedPrefix) (transit, error) {
 	h := fnv.New32a()
 	h.Write([]byte(name)) //nolint:errcheck // a hash does not fail
 	start := h.Sum32() % manyTransits
@@ -45,7 +45,7 @@ func chooseTransit(name string, used []netip.Prefix) (transit, error) {
 
 // touches reports whether p overlaps a prefix that is at least as long as the
 // transit range's own: the host's general link-local route does not count.
-func touches(p netip.Prefix, used []netip.Prefix) bool {
+func touches(p netip.Prefix, used []usedPrefix) bool {
 	for _, u := range used {
 		if u.Bits() > transits.Bits() && u.Overlaps(p) {
 			return true
@@ -54,12 +54,13 @@ func touches(p netip.Prefix, used []netip.Prefix) bool {
 	return false
 }
 
-// clash returns a prefix in use that an own route for p would hide or be hidden
-// by: one inside p. Wider routes (a company's 10.0.0.0/8) give way to p.
-func clash(p netip.Prefix, used []netip.Prefix) (netip.Prefix, bool) {
+// clash returns a prefix in use that a route for p would hide, or that would
+// hide a part of p: what is near and overlaps, and whatever lies inside p. Wider
+// routes to somewhere else (a company's 10.0.0.0/8) give way to p.
+func clash(p netip.Prefix, used []usedPrefix) (netip.Prefix, bool) {
 	for _, u := range used {
-		if u.Bits() >= p.Bits() && p.Contains(u.Addr()) {
-			return u, true
+		if u.Overlaps(p) && (u.near || u.Bits() >= p.Bits()) {
+			return u.Prefix, true
 		}
 	}
 	return netip.Prefix{}, false
