@@ -1,6 +1,7 @@
 package population_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -77,11 +78,7 @@ func TestEachProblemNamesItsPlace(t *testing.T) {
 		{`{"faults": [{"op": "power", "effect": "half"}]}`, "faults[0].effect"},
 	} {
 		_, err := population.Parse([]byte(tt.in))
-		joined, ok := err.(interface{ Unwrap() []error })
-		if ok {
-			err = joined.Unwrap()[0]
-		}
-		e, ok := err.(*resource.Error)
+		e, ok := errors.AsType[*resource.Error](err) // the first
 		if !ok || e.Kind != resource.Invalid || e.Target != tt.target {
 			t.Errorf("%s: got %#v, want an Invalid error at %q", tt.in, err, tt.target)
 		}

@@ -71,9 +71,9 @@ func uniform(seed uint64, id compute.VMID, more ...uint64) float64 {
 	var b [8]byte
 	put := func(n uint64) {
 		binary.LittleEndian.PutUint64(b[:], n)
-		h.Write(b[:]) //nolint:errcheck // a hash does not fail
+		h.Write(b[:])
 	}
-	h.Write([]byte(id.Set)) //nolint:errcheck // a hash does not fail
+	h.Write([]byte(id.Set))
 	for _, n := range append([]uint64{seed, uint64(id.Instance), uint64(id.Disks)}, more...) {
 		put(n)
 	}

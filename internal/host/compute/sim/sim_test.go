@@ -74,7 +74,10 @@ func day(t *testing.T, seed uint64, ids []int64) (lines []string) {
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		for vm := range d.List(t.Context()) {
+		for vm, err := range d.List(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			lines = append(lines, fmt.Sprintf("%d %s %s", vm.ID.Instance, vm.State, vm.Since.Sub(begin)))
 		}
 	})
@@ -272,7 +275,10 @@ func TestHundredThousandMachinesFitInFortyMegabytes(t *testing.T) {
 			t.Errorf("%d bytes a machine, want at most 400", each)
 		}
 		running := 0
-		for vm := range d.List(t.Context()) {
+		for vm, err := range d.List(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			if vm.State == compute.Running {
 				running++
 			}

@@ -218,7 +218,7 @@ func TestOpenRepairsWhatIsBroken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer again.Close() //nolint:errcheck // the outer fabric is destroyed
+			defer again.Close()
 			if err := greet(t.Context(), net.JoinHostPort(g.lease.Address.Addr().String(), portOf(at))); err != nil {
 				t.Error(err)
 			}

@@ -75,7 +75,7 @@ func startGuest(t *testing.T, f *Fabric, p fabric.Port) *guest {
 	}
 	g := &guest{T: t, lease: lease}
 	g.check(aside(func() (err error) { g.ns, err = netns.New(); return err }))
-	t.Cleanup(func() { g.ns.Close() }) //nolint:errcheck // a handle
+	t.Cleanup(func() { g.ns.Close() })
 	mac, err := net.ParseMAC(p.MAC)
 	g.check(err)
 	g.check(inside(f.ns, func() error {
@@ -116,7 +116,7 @@ func (g *guest) dhcp() *dhcpv4.DHCPv4 {
 		client, err = nclient4.New("eth0", nclient4.WithTimeout(time.Second), nclient4.WithRetry(int(patience/time.Second)))
 		return err
 	})
-	defer client.Close() //nolint:errcheck // a socket of a test
+	defer client.Close()
 	ctx, cancel := context.WithTimeout(g.Context(), patience)
 	defer cancel()
 	lease, err := client.Request(ctx)
@@ -142,7 +142,7 @@ func listen(t *testing.T, ns netns.NsHandle, ip string) (at net.Addr, visitors <
 	if err := err(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() }) //nolint:errcheck // a socket of a test
+	t.Cleanup(func() { l.Close() })
 	came := make(chan netip.Addr, 100)
 	go func() {
 		for {
@@ -152,7 +152,7 @@ func listen(t *testing.T, ns netns.NsHandle, ip string) (at net.Addr, visitors <
 			}
 			came <- c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr()
 			io.WriteString(c, "hello") //nolint:errcheck // the client checks
-			c.Close()                  //nolint:errcheck // the client checks
+			c.Close()
 		}
 	}()
 	return l.Addr(), came
@@ -167,7 +167,7 @@ func greet(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()                             //nolint:errcheck // a socket of a test
+	defer c.Close()
 	c.SetReadDeadline(time.Now().Add(patience)) //nolint:errcheck // ends a test that hangs
 	b, err := io.ReadAll(c)
 	if err == nil && string(b) != "hello" {

@@ -21,7 +21,7 @@ type Options struct {
 	Dir    string       // where leases.json is kept; exists
 	Prefix netip.Prefix // IPv4, /8 to /29; DefaultPrefix if zero
 	DNS    []netip.Addr // resolvers that DHCP tells guests of; they must be reachable through the host
-	Log    *slog.Logger // slog.Default if nil
+	Log    *slog.Logger // nil for none
 }
 
 const (
@@ -57,7 +57,7 @@ func (o Options) check() (Options, error) {
 		return o, err
 	}
 	if o.Log == nil {
-		o.Log = slog.Default()
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	for _, a := range o.DNS {
 		if !a.Is4() {

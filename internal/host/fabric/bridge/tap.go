@@ -32,7 +32,7 @@ func openTap(name string, mtu int) (*os.File, error) {
 		return nil, explain(err, "make tap "+name)
 	}
 	if err := plug(name, mtu); err != nil {
-		f.Close() //nolint:errcheck // nothing was written
+		f.Close()
 		return nil, explain(err, "plug in tap "+name)
 	}
 	return f, nil

@@ -30,7 +30,7 @@ func (t transit) inner() netip.Addr { return t.host().Next() }
 // touches no prefix in use.
 func chooseTransit(name string, used []usedPrefix) (transit, error) {
 	h := fnv.New32a()
-	h.Write([]byte(name)) //nolint:errcheck // a hash does not fail
+	h.Write([]byte(name))
 	start := h.Sum32() % manyTransits
 	for i := range uint32(manyTransits) {
 		block := (firstTransit + (start+i)%manyTransits) * blockSize

@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"errors"
 	"net/netip"
 	"strconv"
 	"testing"
@@ -34,7 +35,7 @@ func TestFullSubnetIsExhaustedUntilAPortGoes(t *testing.T) {
 		t.Errorf("addresses (-want +got):\n%s", diff)
 	}
 	_, err := f.Attach(t.Context(), fabric.Port{Name: "late"})
-	if e, ok := err.(*resource.Error); !ok || e.Kind != resource.Exhausted || e.Code != "SubnetIsFull" {
+	if e, ok := errors.AsType[*resource.Error](err); !ok || e.Kind != resource.Exhausted || e.Code != "SubnetIsFull" {
 		t.Errorf("got error %v, want SubnetIsFull", err)
 	}
 	if err := f.Detach(t.Context(), "2"); err != nil {
