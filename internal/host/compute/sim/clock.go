@@ -68,7 +68,7 @@ func (d *Driver) wake(m *machine, after time.Duration) {
 // tell queues a notification for the next tick.
 func (d *Driver) tell(id compute.VMID) {
 	d.told = append(d.told, id)
-	if len(d.told) == 1 {
+	if len(d.told) == 1 && !d.telling {
 		d.arm(0)
 	}
 }
@@ -82,7 +82,7 @@ func (d *Driver) arm(after time.Duration) {
 		d.timer = time.AfterFunc(after, d.tick)
 		return
 	}
-	if len(d.told) > 0 {
+	if len(d.told) > 0 && !d.telling {
 		after = 0
 	}
 	d.timer.Reset(after)
@@ -97,17 +97,32 @@ func (d *Driver) tick() {
 		d.alarms.cancel(m)
 		d.due(m)
 	}
-	told, listeners := d.told, d.listeners
-	d.told = nil
+	d.callListeners()
 	if len(d.alarms) > 0 {
-		d.arm(time.Duration(d.alarms[0].deadline - now))
+		d.arm(time.Until(time.Unix(0, d.alarms[0].deadline)))
 	}
 	d.mu.Unlock()
-	for _, id := range told {
-		for _, f := range listeners {
-			f(id)
-		}
+}
+
+// callListeners tells the listeners what changed, with the mutex released. A
+// tick that comes meanwhile leaves its news to this one.
+func (d *Driver) callListeners() {
+	if d.telling {
+		return
 	}
+	d.telling = true
+	for len(d.told) > 0 {
+		told, listeners := d.told, d.listeners
+		d.told = nil
+		d.mu.Unlock()
+		for _, id := range told {
+			for _, f := range listeners {
+				f(id)
+			}
+		}
+		d.mu.Lock()
+	}
+	d.telling = false
 }
 
 // Close stops the driver's clock: nothing changes by itself any more and nobody

@@ -45,6 +45,7 @@ type Driver struct {
 	alarms    alarms
 	timer     *time.Timer
 	told      []compute.VMID // to be told by the next tick
+	telling   bool           // a tick calls listeners
 	closed    bool
 	listeners []func(compute.VMID)
 }
