@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/nftables"
@@ -365,6 +367,46 @@ func TestTapLivesAsLongAsItsFile(t *testing.T) {
 		}
 		if plugged() {
 			t.Error("the tap outlived its file")
+		}
+	}
+}
+
+// TestTapCarriesFrames asks for the gateway's MAC as a guest would, frame by
+// frame, behind the header that the hypervisor and the kernel exchange.
+func TestTapCarriesFrames(t *testing.T) {
+	f := openFabric(t, Options{Name: "a"})
+	p := testPort("p0")
+	lease, err := f.Attach(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := f.Open(t.Context(), p.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	const vnetHeader = 10
+	mac, err := net.ParseMAC(p.MAC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	question := slices.Concat(make([]byte, vnetHeader), net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, mac,
+		[]byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 1}, mac, lease.Address.Addr().AsSlice(), make([]byte, 6), lease.Gateway.AsSlice())
+	if err := file.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write(question); err != nil {
+		t.Fatal(err)
+	}
+	answer := slices.Concat(mac, macOf("gateway of a"), []byte{8, 6, 0, 1, 8, 0, 6, 4, 0, 2}, macOf("gateway of a"), lease.Gateway.AsSlice())
+	frame := make([]byte, 2048)
+	for {
+		n, err := file.Read(frame)
+		if err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		if bytes.HasPrefix(frame[vnetHeader:n], answer) {
+			return
 		}
 	}
 }
