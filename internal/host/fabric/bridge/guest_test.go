@@ -113,7 +113,7 @@ func (g *guest) dhcp() *dhcpv4.DHCPv4 {
 	g.Helper()
 	var client *nclient4.Client
 	g.inside(func() (err error) { // the first question may be lost while the link comes up
-		client, err = nclient4.New("eth0", nclient4.WithTimeout(time.Second), nclient4.WithRetry(int(patience/time.Second)))
+		client, err = nclient4.New("eth0", nclient4.WithTimeout(patience/600), nclient4.WithRetry(600))
 		return err
 	})
 	defer client.Close()
