@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -235,9 +236,31 @@ func (f *Fabric) Ports(context.Context) ([]string, error) {
 	return all, nil
 }
 
+// A hypervisor that was killed lets go of its tap a moment after it is seen to
+// be gone.
+const (
+	tapTries = 50
+	tapPause = 10 * time.Millisecond
+)
+
 // Open implements fabric.Plug. NotFound for a port that is not attached;
-// Conflict while another process holds the port's tap.
+// Conflict if another process holds the port's tap and does not let go of it
+// within half a second.
 func (f *Fabric) Open(ctx context.Context, name string) (*os.File, error) {
+	for try := 1; ; try++ {
+		file, err := f.openPort(ctx, name)
+		if try == tapTries || !resource.Is(err, resource.Conflict) {
+			return file, err
+		}
+		select {
+		case <-time.After(tapPause):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+func (f *Fabric) openPort(ctx context.Context, name string) (file *os.File, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.ready(ctx); err != nil {
@@ -246,8 +269,7 @@ func (f *Fabric) Open(ctx context.Context, name string) (*os.File, error) {
 	if _, ok := f.leases.ports[name]; !ok {
 		return nil, resource.Errorf(resource.NotFound, "", "The port %s is not attached.", name)
 	}
-	var file *os.File
-	err := inside(f.ns, func() (err error) {
+	err = inside(f.ns, func() (err error) {
 		file, err = openTap(tapOf(name), f.mtu)
 		return err
 	})

@@ -10,6 +10,8 @@
 // reach nothing else of the host, and no link-local address beyond it, such as
 // a cloud's metadata service. From outside nobody opens connections to guests.
 // A guest can only send from the address and MAC that were leased to its port.
+// A firewall of the host that drops what it forwards keeps guests from getting
+// out: the fabric's tables can add refusals to it, not exceptions.
 //
 // Everything lives in the kernel and outlasts the server: Open adopts what is
 // there and repairs what is not. Rules are in nftables tables of the fabric's

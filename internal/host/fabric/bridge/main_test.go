@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -81,6 +82,10 @@ func playHost() error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU = "eth0", 1400
 	if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(outsideNS)}); err != nil {
+		return err
+	}
+	// Duplicate address detection would change routes in the midst of a test.
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", []byte("1"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return errors.Join(
