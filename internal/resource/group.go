@@ -27,7 +27,7 @@ func (g Group) ID() ID { return GroupID(g.Subscription, g.Name) }
 func CheckGroupName(name string) error {
 	ok := len(name) >= 1 && len(name) <= 90 && !strings.HasSuffix(name, ".")
 	for _, r := range name {
-		ok = ok && (isAlnum(r) || strings.ContainsRune("_()-.", r))
+		ok = ok && (IsAlnum(r) || strings.ContainsRune("_()-.", r))
 	}
 	if !ok {
 		return Errorf(Invalid, "InvalidResourceGroup", "The resource group name %q is not valid: use 1 to 90 letters, digits, underscores, parentheses, hyphens and periods, not ending in a period.", name).At("resourceGroupName")
@@ -54,6 +54,8 @@ func CheckTags(tags map[string]string) error {
 	return nil
 }
 
-func isAlnum(r rune) bool {
+// IsAlnum reports whether r is an ASCII letter or digit, the only characters
+// that every name may have.
+func IsAlnum(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }
