@@ -1,0 +1,88 @@
+package compute
+
+import (
+	"github.com/muster-vm/muster/internal/arm/wire"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// fillDefaults adds what Azure stores for members that a request leaves out, as
+// its recorded answers show. What follows from the image (osType, diskSizeGB)
+// is added when a document is rendered.
+func fillDefaults(doc wire.Document, set string, windows bool) {
+	fill(sub(doc, "sku"), "tier", "Standard")
+	p := sub(doc, "properties")
+	fill(p, "orchestrationMode", "Uniform")
+	fill(p, "overprovision", true)
+	fill(p, "doNotRunExtensionsOnOverprovisionedVMs", false)
+	capacity, _ := number(doc, "sku", "capacity")
+	fill(p, "singlePlacementGroup", len(texts(doc, "zones")) == 0 && capacity <= maxSinglePlacementGroup)
+	if rolling := object(p, "upgradePolicy", "rollingUpgradePolicy"); rolling != nil {
+		fillRolling(rolling)
+	}
+	vm := object(p, "virtualMachineProfile")
+	if vm == nil {
+		return
+	}
+	fillOS(sub(vm, "osProfile"), set, windows)
+	fillStorage(sub(vm, "storageProfile"))
+	for _, nic := range objects(vm, "networkProfile", "networkInterfaceConfigurations") {
+		fillNIC(nic, len(objects(vm, "networkProfile", "networkInterfaceConfigurations")) == 1)
+	}
+}
+
+func fillRolling(rolling wire.Document) {
+	fill(rolling, "maxBatchInstancePercent", int64(20))
+	fill(rolling, "maxUnhealthyInstancePercent", int64(20))
+	fill(rolling, "maxUnhealthyUpgradedInstancePercent", int64(20))
+	fill(rolling, "pauseTimeBetweenBatches", "PT0S")
+	fill(rolling, "maxSurge", false)
+	fill(rolling, "rollbackFailedInstancesOnPolicyBreach", false)
+}
+
+func fillOS(os wire.Document, set string, windows bool) {
+	fill(os, "computerNamePrefix", vmss.DefaultComputerNamePrefix(set))
+	fill(os, "secrets", []any{})
+	fill(os, "allowExtensionOperations", true)
+	fill(os, "requireGuestProvisionSignal", true)
+	if windows {
+		w := sub(os, "windowsConfiguration")
+		fill(w, "provisionVMAgent", true)
+		fill(w, "enableAutomaticUpdates", true)
+		return
+	}
+	linux := sub(os, "linuxConfiguration")
+	fill(linux, "disablePasswordAuthentication", false)
+	fill(linux, "provisionVMAgent", true)
+	fill(linux, "enableVMAgentPlatformUpdates", false)
+	for _, key := range objects(linux, "ssh", "publicKeys") {
+		fill(key, "path", authorizedKeys(text(os, "adminUsername")))
+	}
+}
+
+func fillStorage(storage wire.Document) {
+	disk := sub(storage, "osDisk")
+	fill(disk, "createOption", "FromImage")
+	fill(disk, "caching", "None")
+	fill(sub(disk, "managedDisk"), "storageAccountType", defaultStorage)
+	for _, data := range objects(storage, "dataDisks") {
+		fill(data, "caching", "None")
+		fill(sub(data, "managedDisk"), "storageAccountType", defaultStorage)
+	}
+}
+
+const defaultStorage = "Premium_LRS"
+
+func fillNIC(nic wire.Document, only bool) {
+	p := sub(nic, "properties")
+	if only {
+		fill(p, "primary", true)
+	}
+	fill(p, "disableTcpStateTracking", false)
+	fill(sub(p, "dnsSettings"), "dnsServers", []any{})
+	fill(p, "enableIPForwarding", false)
+	for _, ip := range objects(p, "ipConfigurations") {
+		fill(sub(ip, "properties"), "privateIPAddressVersion", "IPv4")
+	}
+}
+
+func authorizedKeys(user string) string { return "/home/" + user + "/.ssh/authorized_keys" }

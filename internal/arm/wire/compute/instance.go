@@ -1,0 +1,220 @@
+package compute
+
+import (
+	"strings"
+
+	"github.com/muster-vm/muster/internal/arm/wire"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// InstanceRenderer writes the instances of one set that have one model. What
+// they share is written once, when it is made. It is safe for concurrent use.
+type InstanceRenderer struct {
+	set    vmss.ScaleSet
+	model  vmss.Model
+	number vmss.RevisionNumber
+	id     string // of the set, with "/virtualMachines/" after it
+	disks  string // what disk ids start with
+
+	tags      []byte
+	location  []byte
+	sku       []byte // with its name before it
+	network   []byte // networkProfileConfiguration, likewise
+	image     []byte // the image reference
+	osProfile []byte // the members after adminUsername, each with a comma before it
+}
+
+// InstanceInput is one instance to write. Custom is nil unless it was customised.
+type InstanceInput struct {
+	Row    vmss.Instance
+	Seen   vmss.Observation
+	Custom *vmss.Customization
+}
+
+// InstanceOptions is what a request wants to see.
+type InstanceOptions struct {
+	View     bool // $expand=instanceView
+	OnlyView bool // $select=instanceView: nothing but what names the instance, and its view
+	UserData bool // $expand=userData
+}
+
+// NewInstanceRenderer prepares the instances of a set that have the model of a
+// revision. It fails only if what is stored is no JSON.
+func NewInstanceRenderer(set vmss.ScaleSet, revision vmss.Revision) (*InstanceRenderer, error) {
+	vm, err := renderProfile(revision.Model)
+	if err != nil {
+		return nil, err
+	}
+	r := &InstanceRenderer{
+		set: set, model: revision.Model, number: revision.Number,
+		id:    set.ID.String() + "/virtualMachines/",
+		disks: resource.In(set.ID.Subscription, set.ID.Group, "Microsoft.Compute", "disks", "").String(),
+	}
+	r.tags = appendTags(nil, set.Tags)
+	r.location = wire.AppendString(nil, set.Location)
+	r.sku = appendText(nil, `,"sku":{"name":`, revision.Model.Size)
+	r.sku = append(appendText(r.sku, `,"tier":`, set.SKU.Tier), '}')
+	r.network = append([]byte(`"networkProfileConfiguration":`), Instance.Node("properties.networkProfileConfiguration").
+		Append(nil, map[string]any{"networkInterfaceConfigurations": wire.Get(vm, "networkProfile", "networkInterfaceConfigurations")})...)
+	ref := object(vm, "storageProfile", "imageReference")
+	if ref != nil && revision.Model.Image.Exact != "" {
+		ref["exactVersion"] = revision.Model.Image.Exact
+	}
+	r.image = Instance.Node("properties.storageProfile.imageReference").Append(nil, ref)
+	os := object(vm, "osProfile")
+	delete(os, "computerNamePrefix")
+	r.osProfile = Instance.Node("properties.osProfile").Append(nil, os)
+	return r, nil
+}
+
+// Render writes the answer of a GET on an instance.
+func (r *InstanceRenderer) Render(in InstanceInput, opt InstanceOptions) []byte {
+	return r.Append(nil, in, opt)
+}
+
+// Append appends an instance to b: lists are made of instances of several
+// renderers.
+func (r *InstanceRenderer) Append(b []byte, in InstanceInput, opt InstanceOptions) []byte {
+	id := in.Row.ID.String()
+	b = appendText(b, `{"name":`, vmss.InstanceName(r.set.ID.Name(), in.Row.ID))
+	b = appendText(b, `,"id":`, r.id+id)
+	if opt.OnlyView {
+		b = appendText(b, `,"instanceId":`, id)
+		b = r.appendView(append(b, `,"properties":{"instanceView":`...), in)
+		return append(b, '}', '}')
+	}
+	b = append(b, `,"type":"`+vmss.ResourceType+`/virtualMachines","location":`...)
+	b = append(append(b, r.location...), `,"tags":`...)
+	if in.Custom != nil && in.Custom.Tags != nil {
+		b = appendTags(b, in.Custom.Tags)
+	} else {
+		b = append(b, r.tags...)
+	}
+	b = append(appendText(b, `,"instanceId":`, id), r.sku...)
+	if in.Row.Zone != "" {
+		b = append(appendText(b, `,"zones":[`, in.Row.Zone), ']')
+	}
+	b = r.appendProperties(append(b, `,"properties":`...), in, opt)
+	return append(b, '}')
+}
+
+func (r *InstanceRenderer) appendProperties(b []byte, in InstanceInput, opt InstanceOptions) []byte {
+	b = append(b, `{"latestModelApplied":`...)
+	b = appendBool(b, r.number == r.set.Revision)
+	definition := "VirtualMachineScaleSet"
+	if in.Custom != nil {
+		definition = "VirtualMachine"
+	}
+	b = append(appendText(b, `,"modelDefinitionApplied":`, definition), ',')
+	b = append(b, r.network...)
+	b = appendProtection(b, in.Custom)
+	b = appendText(b, `,"vmId":`, vmss.InstanceGUID(r.set.UID, in.Row.ID))
+	b = append(appendText(b, `,"hardwareProfile":{"vmSize":`, r.model.Size), '}')
+	b = r.appendStorage(b, in.Row)
+	b = appendText(b, `,"osProfile":{"computerName":`, vmss.ComputerName(r.model.OS.ComputerNamePrefix, in.Row.ID))
+	b = append(appendRest(b, r.osProfile), `,"networkProfile":{"networkInterfaces":[`...)
+	for i, nic := range r.model.NICs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendText(b, `{"id":`, r.id+in.Row.ID.String()+"/networkInterfaces/"+nic.Name), '}')
+	}
+	b = append(b, ']', '}')
+	if opt.UserData && len(r.model.OS.Secrets.UserData) > 0 {
+		b = appendText(b, `,"userData":`, encodeBlob(r.model.OS.Secrets.UserData))
+	}
+	if opt.View {
+		b = r.appendView(append(b, `,"instanceView":`...), in)
+	}
+	b = appendText(b, `,"provisioningState":`, string(vmss.Provisioning(in.Row, in.Seen)))
+	b = appendText(b, `,"timeCreated":`, stamp(in.Row.Created))
+	return append(b, '}')
+}
+
+func (r *InstanceRenderer) osDisk(row vmss.Instance) string {
+	return vmss.OSDiskName(r.set.ID.Name(), r.set.UID, row.ID, row.Disks)
+}
+
+func (r *InstanceRenderer) dataDisk(row vmss.Instance, lun int) string {
+	return vmss.DataDiskName(r.set.ID.Name(), r.set.UID, row.ID, lun, row.DataDisks)
+}
+
+func (r *InstanceRenderer) appendStorage(b []byte, row vmss.Instance) []byte {
+	b = append(append(b, `,"storageProfile":{"imageReference":`...), r.image...)
+	b = appendText(b, `,"osDisk":{"osType":`, r.model.Image.OSType)
+	b = appendText(b, `,"name":`, r.osDisk(row))
+	b = append(b, `,"createOption":"FromImage"`...)
+	b = r.appendDisk(b, r.model.OSDisk, r.osDisk(row), osDiskSize(r.model))
+	b = append(b, `},"dataDisks":[`...)
+	for i, disk := range r.model.DataDisks {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		name := r.dataDisk(row, disk.LUN)
+		b = appendInt(append(b, `{"lun":`...), disk.LUN)
+		b = appendText(b, `,"name":`, name)
+		b = append(b, `,"createOption":"Empty"`...)
+		b = append(r.appendDisk(b, disk, name, disk.SizeGB), `,"toBeDetached":false}`...)
+	}
+	return append(b, ']', '}')
+}
+
+func (r *InstanceRenderer) appendDisk(b []byte, disk vmss.Disk, name string, sizeGB int) []byte {
+	b = appendText(b, `,"caching":`, disk.Caching)
+	b = appendText(b, `,"managedDisk":{"storageAccountType":`, disk.StorageType)
+	b = append(appendText(b, `,"id":`, r.disks+name), '}')
+	if sizeGB > 0 {
+		b = appendInt(append(b, `,"diskSizeGB":`...), sizeGB)
+	}
+	return b
+}
+
+func appendProtection(b []byte, custom *vmss.Customization) []byte {
+	if custom == nil || custom.Protection == (vmss.Protection{}) {
+		return b
+	}
+	b = appendBool(append(b, `,"protectionPolicy":{"protectFromScaleIn":`...), custom.Protection.FromScaleIn)
+	b = appendBool(append(b, `,"protectFromScaleSetActions":`...), custom.Protection.FromScaleSetActions)
+	return append(b, '}')
+}
+
+// appendRest appends the members of an object that was written, after others
+// that were not closed, and closes it.
+func appendRest(b, object []byte) []byte {
+	if len(object) <= len("{}") {
+		return append(b, '}')
+	}
+	return append(append(b, ','), object[1:]...)
+}
+
+func appendTags(b []byte, tags map[string]string) []byte {
+	m := make(map[string]any, len(tags))
+	for name, value := range tags {
+		m[name] = value
+	}
+	return ScaleSet.Node("tags").Append(b, m)
+}
+
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, "true"...)
+	}
+	return append(b, "false"...)
+}
+
+// RenderPage puts values that were rendered into a list answer; next is the
+// absolute URL of the next page, empty on the last.
+func RenderPage(values [][]byte, next string) []byte {
+	b := []byte(`{"value":[`)
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, v...)
+	}
+	return append(appendTextIf(append(b, ']'), `,"nextLink":`, next), '}')
+}
+
+// macOf writes a MAC address as Azure does: upper case with hyphens.
+func macOf(mac string) string { return strings.ToUpper(strings.ReplaceAll(mac, ":", "-")) }

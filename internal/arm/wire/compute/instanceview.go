@@ -1,0 +1,96 @@
+package compute
+
+import (
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// RenderInstanceView writes the answer of {instance}/instanceView.
+func (r *InstanceRenderer) RenderInstanceView(in InstanceInput) []byte {
+	return r.appendView(nil, in)
+}
+
+func (r *InstanceRenderer) appendView(b []byte, in InstanceInput) []byte {
+	row, seen := in.Row, in.Seen
+	state := vmss.Provisioning(row, seen)
+	b = append(b, '{')
+	if seen.Power != vmss.PowerDeallocated {
+		b = appendText(b, `"placementGroupId":`, vmss.PlacementGroupID(r.set, row.ID))
+		b = append(b, ',')
+	}
+	b = appendInt(append(b, `"platformUpdateDomain":`...), vmss.UpdateDomain(row.ID))
+	if r.set.FaultDomains > 1 {
+		b = appendInt(append(b, `,"platformFaultDomain":`...), row.FaultDomain)
+	}
+	b = appendText(b, `,"computerName":`, vmss.ComputerName(r.model.OS.ComputerNamePrefix, row.ID))
+	b = appendTextIf(b, `,"osName":`, seen.OSName)
+	b = appendTextIf(b, `,"osVersion":`, seen.OSVersion)
+	b = appendAgent(b, seen)
+	b = append(b, `,"disks":[`...)
+	b = r.appendDiskStatuses(b, row, seen)
+	b = append(b, `],"hyperVGeneration":"V2"`...)
+	b = append(b, `,"statuses":[`...)
+	b = provisioningStatus(state, vmss.FailureOf(row, seen), provisioned(row, seen)).append(b)
+	if power, ok := powerStatus(seen.Power, state == vmss.Creating); ok {
+		b = power.append(append(b, ','))
+	}
+	return append(b, ']', '}')
+}
+
+func appendAgent(b []byte, seen vmss.Observation) []byte {
+	s, ok := agentStatus(seen)
+	if !ok {
+		return b
+	}
+	version := seen.Agent
+	if version == "" {
+		version = "Unknown"
+	}
+	b = appendText(b, `,"vmAgent":{"vmAgentVersion":`, version)
+	b = s.append(append(b, `,"statuses":[`...))
+	return append(b, `],"extensionHandlers":[]}`...)
+}
+
+func (r *InstanceRenderer) appendDiskStatuses(b []byte, row vmss.Instance, seen vmss.Observation) []byte {
+	ready := provisioningStatus(vmss.Succeeded, nil, row.Created)
+	if seen.Generation == 0 {
+		ready = provisioningStatus(vmss.Creating, nil, time.Time{})
+	}
+	one := func(b []byte, name string) []byte {
+		b = append(appendText(b, `{"name":`, name), `,"statuses":[`...)
+		return append(ready.append(b), ']', '}')
+	}
+	b = one(b, r.osDisk(row))
+	for _, disk := range r.model.DataDisks {
+		b = one(append(b, ','), r.dataDisk(row, disk.LUN))
+	}
+	return b
+}
+
+// RenderSetInstanceView writes the answer of {set}/instanceView: how many
+// instances have each status, and the set's own, which it has had since a time.
+func RenderSetInstanceView(instances iter.Seq2[vmss.Instance, vmss.Observation], state vmss.ProvisioningState, failure *vmss.Failure, since time.Time) []byte {
+	counts := map[string]int{}
+	for row, seen := range instances {
+		s := vmss.Provisioning(row, seen)
+		counts[provisioningStatus(s, vmss.FailureOf(row, seen), time.Time{}).code]++
+		if power, ok := powerStatus(seen.Power, s == vmss.Creating); ok {
+			counts[power.code]++
+		}
+	}
+	b := []byte(`{"virtualMachine":{"statusesSummary":[`)
+	for i, code := range slices.Sorted(maps.Keys(counts)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendText(b, `{"code":`, code)
+		b = append(appendInt(append(b, `,"count":`...), counts[code]), '}')
+	}
+	b = append(b, `]},"statuses":[`...)
+	b = provisioningStatus(state, failure, since).append(b)
+	return append(b, ']', '}')
+}

@@ -1,0 +1,57 @@
+package compute
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/muster-vm/muster/internal/arm/wire"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+var defaultZones = []string{"1", "2", "3"}
+
+func (p *parser) zones() []string {
+	zones, known := texts(p.doc, "zones"), p.in.Zones
+	if known == nil {
+		known = defaultZones
+	}
+	for i, zone := range zones {
+		switch {
+		case !slices.Contains(known, zone):
+			p.Add(wire.InvalidParameter, "zones", "There is no zone '%s'; there are %s.", zone, strings.Join(known, ", "))
+		case slices.Contains(zones[:i], zone):
+			p.Add(wire.InvalidParameter, "zones", "Zone '%s' is listed twice.", zone)
+		}
+	}
+	return zones
+}
+
+// faultDomains reads platformFaultDomainCount. Without one a zonal set spreads
+// as far as it can (1) and a regional set over 5; a set that is there keeps its.
+func (p *parser) faultDomains(set vmss.ScaleSet) int {
+	n, given := number(p.doc, "properties", "platformFaultDomainCount")
+	switch {
+	case !given && p.current != nil:
+		n = p.current.Set.FaultDomains
+	case !given && len(set.Zones) > 0:
+		n = 1
+	case !given:
+		n = 5
+	}
+	const path = "properties.platformFaultDomainCount"
+	if len(set.Zones) > 0 && n != 1 && n != 5 {
+		p.Add(wire.InvalidParameter, path, "A scale set with zones has 1 or 5 fault domains, not %d.", n)
+	} else if n < 1 || n > 5 {
+		p.Add(wire.InvalidParameter, path, "A scale set has 1 to 5 fault domains, not %d.", n)
+	}
+	return n
+}
+
+func (p *parser) placement(set vmss.ScaleSet) {
+	if set.ZoneBalance && len(set.Zones) < 2 {
+		p.Add(wire.InvalidParameter, "properties.zoneBalance", "zoneBalance needs more than one zone; name them in zones or set it to false.")
+	}
+	if set.SinglePlacementGroup && set.SKU.Capacity > maxSinglePlacementGroup {
+		p.Add(wire.InvalidParameter, "sku.capacity", "A single placement group holds at most %d instances; set properties.singlePlacementGroup to false for %d.", maxSinglePlacementGroup, set.SKU.Capacity)
+	}
+}
