@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/muster-vm/muster/internal/resource"
@@ -103,10 +104,12 @@ func (r *reader) token() (json.Token, error) {
 	if err == nil {
 		return tok, nil
 	}
-	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return nil, malformed(r.raw, syntax.Offset-1, syntax.Error())
+	// The decoder counts from its last token; a scan of the whole knows the place.
+	syntax, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(r.raw, new(json.RawMessage)))
+	if !ok || syntax.Offset >= int64(len(r.raw)) && strings.HasPrefix(syntax.Error(), "unexpected end") {
+		return nil, malformed(r.raw, int64(len(r.raw)), "the JSON value is not complete")
 	}
-	return nil, malformed(r.raw, int64(len(r.raw)), "the JSON value is not complete")
+	return nil, malformed(r.raw, syntax.Offset-1, syntax.Error())
 }
 
 // malformed says where raw stops to be JSON, in lines and columns from 1. A
