@@ -14,6 +14,9 @@ func fillDefaults(doc wire.Document, set string, windows bool) {
 	fill(p, "orchestrationMode", "Uniform")
 	fill(p, "overprovision", true)
 	fill(p, "doNotRunExtensionsOnOverprovisionedVMs", false)
+	if len(texts(doc, "zones")) > 0 {
+		fill(p, "platformFaultDomainCount", int64(1))
+	}
 	capacity, _ := number(doc, "sku", "capacity")
 	fill(p, "singlePlacementGroup", len(texts(doc, "zones")) == 0 && capacity <= maxSinglePlacementGroup)
 	if rolling := object(p, "upgradePolicy", "rollingUpgradePolicy"); rolling != nil {
@@ -28,6 +31,23 @@ func fillDefaults(doc wire.Document, set string, windows bool) {
 	for _, nic := range objects(vm, "networkProfile", "networkInterfaceConfigurations") {
 		fillNIC(nic, len(objects(vm, "networkProfile", "networkInterfaceConfigurations")) == 1)
 	}
+}
+
+// keepUnchangeable gives members that can never change the value they have where
+// a request leaves them out or sets them to null, as templates do: their default
+// may be another one, and no client means to change them.
+func keepUnchangeable(doc wire.Document, current *Current) {
+	p := sub(doc, "properties")
+	fill(p, "singlePlacementGroup", current.Set.SinglePlacementGroup)
+	if n := current.Set.FaultDomains; n != regionalFaultDomains || len(texts(doc, "zones")) > 0 {
+		fill(p, "platformFaultDomainCount", int64(n))
+	}
+	vm := object(p, "virtualMachineProfile")
+	if vm == nil {
+		return // reported as missing
+	}
+	fill(sub(vm, "osProfile"), "computerNamePrefix", current.Model.OS.ComputerNamePrefix)
+	fill(sub(sub(sub(vm, "storageProfile"), "osDisk"), "managedDisk"), "storageAccountType", current.Model.OSDisk.StorageType)
 }
 
 func fillRolling(rolling wire.Document) {

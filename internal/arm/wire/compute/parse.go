@@ -46,6 +46,9 @@ func (d *Draft) Parse(in Input) (vmss.ScaleSet, vmss.Model, error) {
 	p.AddFrom(vmss.CheckName(in.ID.Name()), "name")
 	fill(p.doc, "location", in.Location)
 	p.required()
+	if p.current != nil {
+		keepUnchangeable(p.doc, p.current)
+	}
 	fillDefaults(p.doc, in.ID.Name(), in.Image.OSType == windows)
 	set := p.set()
 	model := p.model()

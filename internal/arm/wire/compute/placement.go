@@ -26,17 +26,15 @@ func (p *parser) zones() []string {
 	return zones
 }
 
-// faultDomains reads platformFaultDomainCount. Without one a zonal set spreads
-// as far as it can (1) and a regional set over 5; a set that is there keeps its.
+// regionalFaultDomains is what a set without zones is spread over by default. A
+// set with zones has one and spreads as far as it can; see fillDefaults.
+const regionalFaultDomains = 5
+
+// faultDomains reads platformFaultDomainCount.
 func (p *parser) faultDomains(set vmss.ScaleSet) int {
 	n, given := number(p.doc, "properties", "platformFaultDomainCount")
-	switch {
-	case !given && p.current != nil:
-		n = p.current.Set.FaultDomains
-	case !given && len(set.Zones) > 0:
-		n = 1
-	case !given:
-		n = 5
+	if !given {
+		n = regionalFaultDomains
 	}
 	const path = "properties.platformFaultDomainCount"
 	if len(set.Zones) > 0 && n != 1 && n != 5 {

@@ -231,10 +231,23 @@ func TestWhatCannotChangeIsAConflict(t *testing.T) {
 			t.Errorf("PUT %s: got %v, want PropertyChangeNotAllowed at %s", body, err, path)
 		}
 	}
-	for _, body := range []string{`{"location":"East US"}`, `{"zones":["1","2","3"]}`, `{"properties":{"platformFaultDomainCount":5}}`} {
+	const kept = `{"properties":{"platformFaultDomainCount":null,"singlePlacementGroup":null,"virtualMachineProfile":{"storageProfile":{"osDisk":{"managedDisk":{"storageAccountType":null}}}}}}`
+	for _, body := range []string{kept, `{"location":"East US"}`, `{"zones":["1","2","3"]}`, `{"properties":{"platformFaultDomainCount":5}}`} {
 		if _, err := tryPut(first, body); err != nil {
 			t.Errorf("PUT %s: %v", body, err)
 		}
+	}
+}
+
+func TestZonesAddedLaterKeepTheFaultDomains(t *testing.T) {
+	first := put(t, nil, createBody)
+	zonal := put(t, first, `{"zones":["1"]}`)
+	if zonal.Set.FaultDomains != 5 || !zonal.Set.SinglePlacementGroup {
+		t.Errorf("got %d fault domains and single placement group %v, want what was there: 5 and true", zonal.Set.FaultDomains, zonal.Set.SinglePlacementGroup)
+	}
+	created := put(t, nil, edit(t, createBody, []string{"1"}, "zones"))
+	if created.Set.FaultDomains != 1 || created.Set.SinglePlacementGroup {
+		t.Errorf("a set made with zones has %d fault domains and single placement group %v, want 1 and false", created.Set.FaultDomains, created.Set.SinglePlacementGroup)
 	}
 }
 
