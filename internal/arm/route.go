@@ -17,7 +17,8 @@ type Route struct {
 	// Fixed segments match without regard to case, {name} matches one segment.
 	Path string
 	// Action is the permission that the caller needs at the scope of the
-	// path, such as "Microsoft.Compute/virtualMachineScaleSets/read".
+	// path, such as "Microsoft.Compute/virtualMachineScaleSets/read". Empty
+	// lets in everyone with a token; the handler shows each what is theirs.
 	Action  string
 	Handler Handler
 	// Versions is the provider's list of api-versions, newest first; a request
@@ -25,6 +26,9 @@ type Route struct {
 	Versions []string
 	// Public routes need no token and no api-version (login, discovery).
 	Public bool
+	// HTTP answers instead of Handler, on public routes only: the body is
+	// limited to 4 MiB, everything else is its own.
+	HTTP http.Handler
 }
 
 // Handler answers one request. An error that is no *resource.Error becomes a
@@ -83,6 +87,6 @@ type Operation struct {
 	Name      string
 	Status    string // InProgress, Succeeded, Failed, Canceled
 	StartTime string // RFC 3339
-	EndTime   string `json:",omitempty"`
+	EndTime   string // RFC 3339; empty while in progress
 	Error     *resource.Error
 }
