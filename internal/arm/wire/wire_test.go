@@ -3,6 +3,7 @@ package wire_test
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -171,9 +172,7 @@ func reference(target, patch any) any {
 	}
 	result := map[string]any{}
 	if t, ok := target.(map[string]any); ok {
-		for name, value := range t {
-			result[name] = value
-		}
+		maps.Copy(result, t)
 	}
 	for name, value := range p {
 		if value == nil {

@@ -120,7 +120,7 @@ func sameScalar(n *wire.Node, body, now any) bool {
 	s, nowText := now.(string)
 	if bText && nowText {
 		exact := n.Type != wire.ID && n.Path != "location"
-		return strings.TrimSpace(b) == strings.TrimSpace(s) || !exact && strings.EqualFold(b, s) || n.Path == "location" && sameLocation(b, s)
+		return strings.TrimSpace(b) == strings.TrimSpace(s) || !exact && strings.EqualFold(b, s) || n.Path == "location" && plainLocation(b) == plainLocation(s)
 	}
 	if x, ok := body.(json.Number); ok {
 		return fmt.Sprint(now) == x.String()

@@ -32,7 +32,7 @@ func (r *InstanceRenderer) appendView(b []byte, in InstanceInput) []byte {
 	b = appendAgent(b, seen)
 	b = append(b, `,"disks":[`...)
 	b = r.appendDiskStatuses(b, row, seen)
-	b = append(b, `],"hyperVGeneration":"V2"`...)
+	b = append(b, `],"hyperVGeneration":"V1"`...) // hosts boot guests by BIOS
 	b = append(b, `,"statuses":[`...)
 	b = provisioningStatus(state, vmss.FailureOf(row, seen), provisioned(row, seen)).append(b)
 	if power, ok := powerStatus(seen.Power, state == vmss.Creating); ok {

@@ -130,8 +130,11 @@ func TestNoSecretIsEverWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		written := append(nics, set, r.Render(running(0), compute.InstanceOptions{View: true}), c.Set.Document, c.Model.Document,
-			fmt.Appendf(nil, "%v %+v %#v", c.Model.OS, c.Model, c.Model.OS.Secrets))
+		written := [][]byte{
+			set, r.Render(running(0), compute.InstanceOptions{View: true}), c.Set.Document, c.Model.Document,
+			fmt.Appendf(nil, "%v %+v %#v", c.Model.OS, c.Model, c.Model.OS.Secrets),
+		}
+		written = append(written, nics...)
 		for _, raw := range written {
 			if bytes.Contains(raw, []byte(marker)) || bytes.Contains(raw, []byte(encoded)) {
 				t.Fatalf("a secret is in %s", raw)

@@ -86,7 +86,8 @@ func (p *parser) set() vmss.ScaleSet {
 		set.ID = p.in.ID
 	}
 	props := object(p.doc, "properties")
-	set.Location = text(p.doc, "location")
+	set.Location = plainLocation(text(p.doc, "location"))
+	p.doc["location"] = set.Location
 	set.Tags = p.tags()
 	set.SKU = p.sku()
 	set.Zones, set.ZoneBalance, set.SinglePlacementGroup = p.zones(), flag(props, "zoneBalance"), flag(props, "singlePlacementGroup")
@@ -190,7 +191,7 @@ func (p *parser) unchangeable() {
 		}
 	}
 	const again = "Create another scale set instead."
-	change("location", !sameLocation(text(p.doc, "location"), was.Set.Location), again)
+	change("location", text(p.doc, "location") != plainLocation(was.Set.Location), again)
 	if n, given := number(p.doc, "properties", "platformFaultDomainCount"); given {
 		change("properties.platformFaultDomainCount", n != was.Set.FaultDomains, again)
 	}
@@ -209,7 +210,5 @@ func (p *parser) unchangeable() {
 		text(vm, "storageProfile", "osDisk", "managedDisk", "storageAccountType") != was.Model.OSDisk.StorageType, again)
 }
 
-// sameLocation compares locations as Azure does: "West US" is westus.
-func sameLocation(a, b string) bool {
-	return strings.EqualFold(strings.ReplaceAll(a, " ", ""), strings.ReplaceAll(b, " ", ""))
-}
+// plainLocation names a location as Azure stores it: "West US" is westus.
+func plainLocation(name string) string { return strings.ToLower(strings.ReplaceAll(name, " ", "")) }
