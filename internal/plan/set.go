@@ -16,7 +16,7 @@ type Input struct {
 	Set        vmss.ScaleSet
 	State      vmss.State
 	Model      *vmss.Revision                         // the set's current revision
-	Revisions  map[vmss.RevisionNumber]*vmss.Revision // those that rows point at
+	Revisions  map[vmss.RevisionNumber]*vmss.Revision // all that are kept
 	Instances  []Member                               // in any order
 	Operations []vmss.Operation                       // without outcome, in any order
 	Hosts      []vmss.Host                            // with what all sets' rows use
@@ -34,12 +34,13 @@ type Member struct {
 // Plan is the result of planning. The zero Plan (but for State, which is
 // carried over) means that the set is converged.
 type Plan struct {
-	Edits    []Edit     // at most one per instance, by id
-	State    vmss.State // the planner state after the edits
-	Outcomes []Ended    // operations that ended, by sequence
-	Remove   bool       // the deleted set has no rows left: its records may go
-	Blocked  []Blocked  // each wanted change that was not planned, and why
-	WakeAt   time.Time  // when time alone could change the answer; zero if never
+	Edits    []Edit                // at most one per instance, by id
+	State    vmss.State            // the planner state after the edits
+	Outcomes []Ended               // operations that ended, by sequence
+	Drop     []vmss.RevisionNumber // model revisions that nobody needs any more
+	Remove   bool                  // the deleted set has no rows left: its records may go
+	Blocked  []Blocked             // each wanted change that was not planned, and why
+	WakeAt   time.Time             // when time alone could change the answer; zero if never
 }
 
 // Edit is one edit of one instance row. The set of edits is closed: Create,
@@ -196,6 +197,7 @@ func (d *draft) owned() int {
 // finish turns the draft into edits and judges the operations.
 func (d *draft) finish() Plan {
 	d.judge()
+	d.dropRevisions()
 	for _, e := range d.rows {
 		switch {
 		case e.removed:
