@@ -358,6 +358,13 @@ func (d *Driver) admit(ctx context.Context, fence compute.Fence) error {
 	return nil
 }
 
+// Lease returns the highest lease that a caller came with.
+func (d *Driver) Lease() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lease
+}
+
 // effect is one step that a crash can come before or after.
 type effect struct {
 	name string
