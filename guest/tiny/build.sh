@@ -17,7 +17,8 @@ kernel_meta=linux-image-cloud-amd64
 packages=(busybox-static bash qemu-guest-agent dropbear-bin
 	libc6 libcrypt1 libglib2.0-0 libgmp10 libnuma1 libpcre2-8-0 libtinfo6
 	libtomcrypt1 libtommath1 libudev1 liburing2 zlib1g
-	sudo libaudit1 libcap-ng0 libpam-modules libpam0g libselinux1)
+	sudo libaudit1 libcap-ng0 libpam-modules libpam0g libselinux1
+	e2fsprogs libblkid1 libcom-err2 libext2fs2 libuuid1)
 
 # Drivers the initrd loads, and file system drivers that the OS loads on demand.
 initrd_modules=(virtio_pci virtio_blk virtio_console virtio-rng virtio_net button evdev)
@@ -26,9 +27,9 @@ vfat_modules=(nls_cp437 nls_ascii vfat)
 
 # Programs, and libraries opened while they run, from packages other than busybox.
 programs=(bin/bash usr/sbin/qemu-ga usr/sbin/dropbear usr/bin/dropbearkey usr/bin/sudo
-	usr/libexec/sudo/sudoers.so lib/x86_64-linux-gnu/security/pam_permit.so)
+	usr/libexec/sudo/sudoers.so sbin/mke2fs sbin/resize2fs lib/x86_64-linux-gnu/security/pam_permit.so)
 
-disk_size=256M
+disk_mb=256
 # Any fixed time will do: it stands for every time stamp in the image.
 epoch=1700000000
 uuid=6d757374-6572-4e69-8e79-000000000001
@@ -201,12 +202,15 @@ make_root() {
 	copy_modules "$root/usr/lib/muster/modules/iso9660" "${iso9660_modules[@]}"
 	copy_modules "$root/usr/lib/muster/modules/vfat" "${vfat_modules[@]}"
 	for applet in poweroff reboot halt; do ln -s shutdown "$root/sbin/$applet"; done
+	ln -s mke2fs "$root/sbin/mkfs.ext4"
+	install -m 0644 "$work/x/etc/mke2fs.conf" "$root/etc/mke2fs.conf"
 	for applet in init acpid; do ln -s ../bin/busybox "$root/sbin/$applet"; done
 	for applet in $("$root/bin/busybox" --list); do
 		[ -e "$root/bin/$applet" ] || [ -e "$root/sbin/$applet" ] || ln -s busybox "$root/bin/$applet"
 	done
 	ln -s /run "$root/var/run"
 	ln -s /proc/mounts "$root/etc/mtab"
+	echo $((disk_mb * 2048)) >"$root/var/lib/muster/disk-sectors"
 	printf '%s\n' 'NAME="Muster tiny"' 'ID=muster-tiny' "VERSION_ID=\"$version\"" \
 		"VERSION=\"$version\"" "PRETTY_NAME=\"Muster tiny $version\"" >"$root/etc/os-release"
 }
@@ -238,8 +242,8 @@ debugfs_commands() {
 make_disk() {
 	local raw=$work/disk.raw said
 	export E2FSPROGS_FAKE_TIME=$epoch
-	truncate -s "$disk_size" "$raw"
-	mke2fs -q -F -t ext4 -b 4096 -m 0 -L muster-os -U "$uuid" -J size=4 \
+	truncate -s "${disk_mb}M" "$raw"
+	mke2fs -q -F -t ext4 -b 4096 -m 0 -L muster-os -U "$uuid" -i 65536 -J size=4 \
 		-O ^metadata_csum,^uninit_bg,^64bit -E "hash_seed=$uuid,lazy_itable_init=0,lazy_journal_init=0,nodiscard" "$raw"
 	debugfs_commands "$work/root" >"$work/debugfs"
 	# debugfs reports errors on standard error, after its banner, and exits with 0.

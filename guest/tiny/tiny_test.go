@@ -92,7 +92,7 @@ func TestSeedIsHonouredAndTheDiskRemembers(t *testing.T) {
 		t.Errorf("custom data left %q after two boots", got)
 	}
 	got, status := m.run("mount /dev/vdb /mnt && ls -A /mnt/root /mnt/home /mnt/etc/dropbear /mnt/var/lib/muster")
-	if want := "/mnt/etc/dropbear:\n\n/mnt/home:\n\n/mnt/root:\n\n/mnt/var/lib/muster:\n"; status != 0 || got != want {
+	if want := "/mnt/etc/dropbear:\n\n/mnt/home:\n\n/mnt/root:\n\n/mnt/var/lib/muster:\ndisk-sectors\n"; status != 0 || got != want {
 		t.Errorf("a fresh disk holds %q (status %d), want %q", got, status, want)
 	}
 	m.shutdown("powerdown")
