@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/google/uuid"
+
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -58,7 +60,7 @@ func Poll(r *Request, op Operation, result *Response) (*Response, error) {
 
 // set writes the polling headers.
 func (a *Async) set(h http.Header, r *Request) {
-	at := r.Base + a.OperationPath + "?p=" + newGUID() + "&api-version=" + url.QueryEscape(r.APIVersion)
+	at := r.Base + a.OperationPath + "?p=" + uuid.NewString() + "&api-version=" + url.QueryEscape(r.APIVersion)
 	h.Set("Azure-AsyncOperation", at)
 	h.Set("Azure-AsyncNotification", "Enabled")
 	h.Set("Retry-After", "1")

@@ -1,7 +1,6 @@
 package arm
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/muster-vm/muster/internal/access"
 	"github.com/muster-vm/muster/internal/resource"
@@ -53,7 +54,7 @@ func NewServer(routes []Route, authn Authenticator, authz Authorizer, log *slog.
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	start := time.Now()
-	r := &Request{HTTP: hr, Base: base(hr), RequestID: newGUID(), CorrelationID: correlation(hr)}
+	r := &Request{HTTP: hr, Base: base(hr), RequestID: uuid.NewString(), CorrelationID: correlation(hr)}
 	rec := &recorder{ResponseWriter: w}
 	r.announce(w.Header())
 	err := s.serve(rec, r)
@@ -259,18 +260,10 @@ func correlation(r *http.Request) string {
 	if id := clip(r.Header.Get("X-Ms-Correlation-Request-Id")); id != "" {
 		return id
 	}
-	return newGUID()
+	return uuid.NewString()
 }
 
 // clip bounds what a caller can have repeated in headers and logs.
 func clip(s string) string { return s[:min(len(s), 128)] }
-
-// newGUID returns a random GUID.
-func newGUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
 
 var _ http.Handler = (*Server)(nil)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
 
 	"github.com/muster-vm/muster/internal/access"
 )
@@ -128,9 +129,9 @@ func (id *Identity) Authorize(p access.Principal, action, scope string) error {
 // first: without principals.json a crash between the two starts over.
 func (id *Identity) first() (*Credentials, error) {
 	secret := rand.Text() + rand.Text()
-	c := &Credentials{TenantID: guid(), SubscriptionID: guid(), ClientID: guid(), ClientSecret: secret}
+	c := &Credentials{TenantID: uuid.NewString(), SubscriptionID: uuid.NewString(), ClientID: uuid.NewString(), ClientSecret: secret}
 	id.state = state{TenantID: c.TenantID, SubscriptionID: c.SubscriptionID, Principals: []principal{{
-		Name: "admin", ClientID: c.ClientID, ObjectID: guid(), Secret: hash(secret),
+		Name: "admin", ClientID: c.ClientID, ObjectID: uuid.NewString(), Secret: hash(secret),
 		Roles: []role{{Role: access.Owner.Name, Scope: "/subscriptions/" + c.SubscriptionID}},
 	}}}
 	if err := writeJSON(filepath.Join(id.dir, "admin.json"), c); err != nil {
@@ -241,11 +242,4 @@ func readKey(file string) (*rsa.PrivateKey, error) {
 		return nil, fmt.Errorf("%s is not an RSA key", file)
 	}
 	return k, nil
-}
-
-func guid() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"github.com/google/uuid"
 
 	"github.com/muster-vm/muster/internal/access"
 	"github.com/muster-vm/muster/internal/resource"
@@ -29,7 +30,7 @@ type claims struct {
 // issue signs a token for the principal. base is "https://host:port".
 func (id *Identity) issue(p principal, base, audience string, now time.Time) (string, error) {
 	c := claims{
-		Claims: jwt.Claims{Issuer: id.issuer(base), Subject: p.ObjectID, Audience: jwt.Audience{audience}, ID: guid(),
+		Claims: jwt.Claims{Issuer: id.issuer(base), Subject: p.ObjectID, Audience: jwt.Audience{audience}, ID: uuid.NewString(),
 			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(lifetime))},
 		Tenant: id.state.TenantID, Object: p.ObjectID, App: p.ClientID, Type: "app", Name: p.Name,
 	}

@@ -156,3 +156,20 @@ func GroupID(subscription, group string) ID { return ID{Subscription: subscripti
 func In(subscription, group, provider, typ, name string) ID {
 	return ID{Subscription: subscription, Group: group, Provider: provider, Types: []string{typ}, Names: []string{name}}
 }
+
+// MarshalText writes the id; the zero ID is empty.
+func (id ID) MarshalText() ([]byte, error) {
+	if id.IsZero() {
+		return nil, nil
+	}
+	return []byte(id.String()), nil
+}
+
+// UnmarshalText reads what MarshalText wrote.
+func (id *ID) UnmarshalText(text []byte) (err error) {
+	*id = ID{}
+	if len(text) > 0 {
+		*id, err = ParseID(string(text))
+	}
+	return err
+}

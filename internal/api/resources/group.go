@@ -3,8 +3,6 @@ package resources
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"fmt"
 	"maps"
 	"net/http"
 	"regexp"
@@ -12,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/muster-vm/muster/internal/arm"
 	wire "github.com/muster-vm/muster/internal/arm/wire/resources"
@@ -186,7 +186,7 @@ func (a *API) deleteGroup(ctx context.Context, r *arm.Request) (*arm.Response, e
 		}
 		g.Deleting = true
 		now := time.Now().UTC()
-		op := vmss.Operation{ID: newGUID(), Sequence: now.UnixNano(), Kind: vmss.OpDeleteGroup, Target: g.ID(), Location: g.Location, Created: now, Principal: r.Principal.ObjectID}
+		op := vmss.Operation{ID: uuid.NewString(), Sequence: now.UnixNano(), Kind: vmss.OpDeleteGroup, Target: g.ID(), Location: g.Location, Created: now, Principal: r.Principal.ObjectID}
 		if err = a.Store.DeleteGroup(ctx, g, op); err == nil {
 			path := "/subscriptions/" + g.Subscription + "/operationresults/" + op.ID
 			return &arm.Response{Status: http.StatusAccepted, Async: &arm.Async{OperationPath: path, Location: true}}, nil
@@ -210,11 +210,4 @@ func (a *API) getOperation(ctx context.Context, r *arm.Request) (*arm.Response, 
 		}
 	}
 	return arm.Poll(r, status, nil)
-}
-
-func newGUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

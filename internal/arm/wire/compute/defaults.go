@@ -18,7 +18,7 @@ func fillDefaults(doc wire.Document, set string, windows bool) {
 		fill(p, "platformFaultDomainCount", int64(1))
 	}
 	capacity, _ := number(doc, "sku", "capacity")
-	fill(p, "singlePlacementGroup", len(texts(doc, "zones")) == 0 && capacity <= maxSinglePlacementGroup)
+	fill(p, "singlePlacementGroup", len(texts(doc, "zones")) == 0 && capacity <= MaxSinglePlacementGroup)
 	if rolling := object(p, "upgradePolicy", "rollingUpgradePolicy"); rolling != nil {
 		fillRolling(rolling)
 	}

@@ -1,9 +1,11 @@
 package compute
 
 import (
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/muster-vm/muster/internal/vmss"
@@ -71,9 +73,25 @@ func (r *InstanceRenderer) appendDiskStatuses(b []byte, row vmss.Instance, seen 
 	return b
 }
 
+// SetStatus is where a set stands.
+type SetStatus struct {
+	Provisioning vmss.ProvisioningState
+	Failure      *vmss.Failure // why the state is Failed
+	Since        time.Time     // when it came to that
+	Blocked      []Blocked
+}
+
+// Blocked is a change that is wanted for a set and not done, and why.
+type Blocked struct {
+	Kind      string
+	Reason    string // a sentence
+	Instances []vmss.InstanceID
+}
+
 // RenderSetInstanceView writes the answer of {set}/instanceView: how many
-// instances have each status, and the set's own, which it has had since a time.
-func RenderSetInstanceView(instances iter.Seq2[vmss.Instance, vmss.Observation], state vmss.ProvisioningState, failure *vmss.Failure, since time.Time) []byte {
+// instances have each status, the set's own, and after it one for each change
+// that is wanted and not done. Those have codes of our own, Muster/blocked/kind.
+func RenderSetInstanceView(instances iter.Seq2[vmss.Instance, vmss.Observation], set SetStatus) []byte {
 	counts := map[string]int{}
 	for row, seen := range instances {
 		s := vmss.Provisioning(row, seen)
@@ -91,6 +109,36 @@ func RenderSetInstanceView(instances iter.Seq2[vmss.Instance, vmss.Observation],
 		b = append(appendInt(append(b, `,"count":`...), counts[code]), '}')
 	}
 	b = append(b, `]},"statuses":[`...)
-	b = provisioningStatus(state, failure, since).append(b)
+	b = provisioningStatus(set.Provisioning, set.Failure, set.Since).append(b)
+	for _, blocked := range set.Blocked {
+		b = blocked.status().append(append(b, ','))
+	}
 	return append(b, ']', '}')
+}
+
+// status is a warning, but where instances just wait to be upgraded by hand.
+func (b Blocked) status() status {
+	level, display := "Warning", "Waiting: "+b.Kind
+	if b.Kind == "upgrade" {
+		level = "Info"
+	}
+	return status{code: "Muster/blocked/" + b.Kind, level: level, display: display, message: b.Reason + namedInstances(b.Instances)}
+}
+
+// maxNamed bounds how many instances a message names.
+const maxNamed = 20
+
+func namedInstances(ids []vmss.InstanceID) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	var names []string
+	for _, id := range ids[:min(len(ids), maxNamed)] {
+		names = append(names, id.String())
+	}
+	more := ""
+	if rest := len(ids) - maxNamed; rest > 0 {
+		more = fmt.Sprintf(" and %d more", rest)
+	}
+	return " Instances: " + strings.Join(names, ", ") + more + "."
 }

@@ -13,7 +13,7 @@ import (
 // Limits of a scale set.
 const (
 	DefaultMaxCapacity      = 1000
-	maxSinglePlacementGroup = 100
+	MaxSinglePlacementGroup = 100 // instances of a set with one
 )
 
 // Input is what Parse needs beside the document.

@@ -49,7 +49,7 @@ func (p *parser) placement(set vmss.ScaleSet) {
 	if set.ZoneBalance && len(set.Zones) < 2 {
 		p.Add(wire.InvalidParameter, "properties.zoneBalance", "zoneBalance needs more than one zone; name them in zones or set it to false.")
 	}
-	if set.SinglePlacementGroup && set.SKU.Capacity > maxSinglePlacementGroup {
-		p.Add(wire.InvalidParameter, "sku.capacity", "A single placement group holds at most %d instances; set properties.singlePlacementGroup to false for %d.", maxSinglePlacementGroup, set.SKU.Capacity)
+	if set.SinglePlacementGroup && set.SKU.Capacity > MaxSinglePlacementGroup {
+		p.Add(wire.InvalidParameter, "sku.capacity", "A single placement group holds at most %d instances; set properties.singlePlacementGroup to false for %d.", MaxSinglePlacementGroup, set.SKU.Capacity)
 	}
 }
