@@ -1,0 +1,121 @@
+// Package host runs beside the virtual machines: it carries out the instance
+// rows that this host owns, one driver call at a time, and writes down what it
+// observed. What to do next is decided by plan.Instance; this package holds no
+// policy of its own but the host's capacity.
+package host
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/muster-vm/muster/internal/controller"
+	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// Options is what a Host is made of.
+type Options struct {
+	Name    string // as rows name it
+	Driver  compute.Driver
+	Fabric  fabric.Fabric
+	Store   *store.Store
+	Log     *slog.Logger
+	Size    func(name string) (vmss.Size, bool) // the table of VM sizes
+	VCPUs   int                                 // for instances, overcommit included
+	Memory  int                                 // MB for instances, overcommit included
+	Lease   store.Lease                         // this process's hold on the host; its revision fences driver calls
+	Workers int                                 // default 16
+	Grace   time.Duration                       // for a guest to shut down; default 30 s
+}
+
+// Host carries out the rows of one host. Make it with New, then Run it.
+type Host struct {
+	Options
+	controller *controller.Controller[vmss.InstanceKey]
+	driver     inspector
+	room       room
+	journal    journal
+	hashes     sync.Map // vmss.RevisionKey -> string, see passwordHash
+}
+
+// New returns a host that is not running yet.
+func New(o Options) *Host {
+	if o.Workers == 0 {
+		o.Workers = 16
+	}
+	if o.Grace == 0 {
+		o.Grace = 30 * time.Second
+	}
+	h := &Host{Options: o, driver: inspect(o.Driver)}
+	h.room = room{vcpus: o.VCPUs, memory: o.Memory, taken: map[vmss.InstanceKey]claim{}}
+	h.journal = journal{store: o.Store, fence: o.Lease.Held(), log: o.Log, pending: map[vmss.InstanceKey]vmss.Observation{}, wake: make(chan struct{}, 1)}
+	h.controller = controller.New(controller.Options[vmss.InstanceKey]{Name: "instance", Reconciler: h, List: h.keys,
+		Resync: 5 * time.Minute, Workers: o.Workers, Log: o.Log})
+	h.journal.failed = h.controller.Poke
+	if n, ok := o.Driver.(compute.Notifier); ok {
+		n.Notify(func(id compute.VMID) { h.controller.Poke(keyOf(id)) })
+	}
+	store.OnChange(o.Store, store.Instances, h.controller.Poke)
+	return h
+}
+
+func keyOf(id compute.VMID) vmss.InstanceKey {
+	return vmss.InstanceKey{Set: vmss.UID(id.Set), ID: vmss.InstanceID(id.Instance)}
+}
+
+// Run carries out rows until ctx is done. The virtual machines live on.
+func (h *Host) Run(ctx context.Context) error {
+	if err := h.adopt(ctx); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { h.journal.run(ctx) })
+	wg.Go(func() { h.controller.Run(ctx) })
+	wg.Wait()
+	return nil
+}
+
+// adopt takes stock of the machines that are there, so that capacity counts
+// them before anything new is made.
+func (h *Host) adopt(ctx context.Context) error {
+	n := 0
+	for vm, err := range h.Driver.List(ctx) {
+		if err != nil {
+			return err
+		}
+		n++
+		if vm.State != compute.Deallocated {
+			h.room.hold(keyOf(vm.ID), claim{vm.VCPUs, vm.MemoryMB})
+		}
+	}
+	h.Log.InfoContext(ctx, "host ready", "host", h.Name, "virtual_machines", n, "vcpus", h.VCPUs, "memory_mb", h.Memory)
+	return nil
+}
+
+// keys lists every row, machine and port of this host, so that a resync finds
+// rows whose events were lost and machines whose rows are gone.
+func (h *Host) keys(ctx context.Context) ([]vmss.InstanceKey, error) {
+	var keys []vmss.InstanceKey
+	for vm, err := range h.Driver.List(ctx) {
+		if err != nil {
+			return keys, err
+		}
+		keys = append(keys, keyOf(vm.ID))
+	}
+	ports, err := h.Fabric.Ports(ctx)
+	for _, name := range ports {
+		if key, ok := portOwner(name); ok {
+			keys = append(keys, key)
+		}
+	}
+	for _, set := range store.All(h.Store, store.ScaleSets) {
+		for _, rec := range h.Store.Instances(set.Value.UID, -1, 0) {
+			keys = append(keys, vmss.InstanceKey{Set: set.Value.UID, ID: rec.Row.Value.ID})
+		}
+	}
+	return keys, err
+}

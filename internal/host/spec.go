@@ -1,0 +1,100 @@
+package host
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/host/guest"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// vmid names the machine that the row asks for.
+func vmid(uid vmss.UID, row vmss.Instance) compute.VMID {
+	return compute.VMID{Set: string(uid), Instance: int64(row.ID), Disks: row.Disks}
+}
+
+// spec says what machine the row and its model ask for. It is pure: the same
+// row and model give the same spec, on every host and at every time.
+func (h *Host) spec(set vmss.ScaleSet, row vmss.Instance, rev vmss.Revision) (compute.Spec, error) {
+	size, ok := h.Size(rev.Model.Size)
+	if !ok {
+		return compute.Spec{}, resource.Errorf(resource.Invalid, "InvalidParameter", "The VM size %q is not known to host %s.", rev.Model.Size, h.Name)
+	}
+	id := vmid(set.UID, row)
+	m := rev.Model
+	s := compute.Spec{ID: id, Name: vmss.InstanceName(set.ID.Name(), row.ID), VCPUs: size.VCPUs, MemoryMB: size.MemoryMB,
+		Image: m.Image.Digest, OSDiskGB: m.OSDisk.SizeGB, Boots: row.Boots}
+	for _, d := range slices.Concat(m.DataDisks, row.Attached) {
+		s.DataDisks = append(s.DataDisks, compute.Disk{LUN: d.LUN, SizeGB: d.SizeGB, Generation: row.DataDisks})
+	}
+	slices.SortFunc(s.DataDisks, func(a, b compute.Disk) int { return cmp.Compare(a.LUN, b.LUN) })
+	for i := range max(1, len(m.NICs)) {
+		s.NICs = append(s.NICs, compute.NIC{MAC: id.MAC(i), Port: portName(set.UID, row.ID, i)})
+	}
+	s.Guest = compute.Guest{InstanceID: id.String(), HostName: vmss.ComputerName(m.OS.ComputerNamePrefix, row.ID),
+		AdminUser: m.OS.AdminUsername, CustomData: m.OS.Secrets.CustomData}
+	for _, k := range m.OS.SSHKeys {
+		s.Guest.SSHKeys = append(s.Guest.SSHKeys, k.Data)
+	}
+	if m.OS.PasswordLogin {
+		s.Guest.PasswordHash = h.passwordHash(vmss.RevisionKey{Set: set.UID, Number: rev.Number}, m.OS.Secrets.AdminPassword)
+	}
+	s.Tags = map[string]string{"resource": set.ID.Child("virtualMachines", row.ID.String()).String(), "host": h.Name}
+	return s, nil
+}
+
+// passwordHash returns the crypt(3) form of a model's password. The salt
+// follows from the revision, so that the spec stays the same; the result is
+// kept, for the hash is costly by design.
+func (h *Host) passwordHash(key vmss.RevisionKey, password string) string {
+	if password == "" {
+		return ""
+	}
+	if known, ok := h.hashes.Load(key); ok {
+		return known.(string)
+	}
+	salt := sha256.Sum256(fmt.Appendf(nil, "%s/%d", key.Set, key.Number))
+	hash := guest.CryptSHA512(password, hex.EncodeToString(salt[:8]))
+	h.hashes.Store(key, hash)
+	return hash
+}
+
+// portName names an instance's NIC in the fabric.
+func portName(uid vmss.UID, id vmss.InstanceID, nic int) string {
+	return fmt.Sprintf("%s-%d-%d", uid, id, nic)
+}
+
+// portOwner finds the instance of a port name.
+func portOwner(name string) (vmss.InstanceKey, bool) {
+	rest, _, ok := cutLast(name, "-")
+	if !ok {
+		return vmss.InstanceKey{}, false
+	}
+	uid, id, ok := cutLast(rest, "-")
+	n, err := strconv.ParseInt(id, 10, 64)
+	return vmss.InstanceKey{Set: vmss.UID(uid), ID: vmss.InstanceID(n)}, ok && err == nil
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// ports lists the fabric ports of a spec.
+func ports(s compute.Spec) []fabric.Port {
+	out := make([]fabric.Port, len(s.NICs))
+	for i, n := range s.NICs {
+		out[i] = fabric.Port{Name: n.Port, MAC: n.MAC, HostName: s.Guest.HostName}
+	}
+	return out
+}

@@ -1,0 +1,65 @@
+// Package garbage removes records that nobody needs any more: operations that
+// ended long ago, and what a host or a client wrote of an instance at the very
+// moment its row went.
+package garbage
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/muster-vm/muster/internal/store"
+)
+
+// Keep is how long operations are kept after they ended.
+const Keep = 24 * time.Hour
+
+// period is how often records are looked through.
+const period = 10 * time.Minute
+
+// commitSize is how many records go in one commit.
+const commitSize = 100
+
+// Reconciler removes garbage. Its only key is the empty struct.
+type Reconciler struct {
+	Store *store.Store
+	Fence store.Change // what every commit depends on: the lease of the control plane
+	Log   *slog.Logger
+}
+
+// Reconcile looks through all records once.
+func (r *Reconciler) Reconcile(ctx context.Context, _ struct{}) (time.Time, error) {
+	now := time.Now()
+	changes := append(r.operations(now), r.orphans()...)
+	for len(changes) > 0 {
+		n := min(len(changes), commitSize)
+		if _, err := r.Store.Commit(ctx, append([]store.Change{r.Fence}, changes[:n]...)...); err != nil {
+			return time.Time{}, err
+		}
+		r.Log.DebugContext(ctx, "remove old records", "records", n)
+		changes = changes[n:]
+	}
+	return now.Add(period), nil
+}
+
+// operations lists the operations that ended long ago, with their outcomes.
+func (r *Reconciler) operations(now time.Time) (changes []store.Change) {
+	for _, e := range store.All(r.Store, store.Operations) {
+		key := e.Value.Key()
+		outcome, ended := store.Get(r.Store, store.Outcomes, key)
+		if ended && now.Sub(outcome.Value.Finished) > Keep {
+			changes = append(changes, store.Delete(store.Outcomes, key, store.At(outcome.Revision)), store.Delete(store.Operations, key, store.At(e.Revision)))
+		}
+	}
+	return changes
+}
+
+// orphans lists what was written of instances that have no row. An instance id
+// is never used twice, so nobody will ever ask for it again.
+func (r *Reconciler) orphans() (changes []store.Change) {
+	for _, key := range r.Store.Rowless() {
+		row := store.Check(store.Instances, key, store.Absent)
+		changes = append(changes, row, store.Delete(store.Observations, key, store.Any), store.Delete(store.Customizations, key, store.Any))
+	}
+	return changes
+}

@@ -1,0 +1,58 @@
+// Package group empties and removes resource groups whose delete was accepted.
+// What has to go in a group is asked of the store; nothing here knows how a
+// scale set goes.
+package group
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// Reconciler carries deletes of groups out.
+type Reconciler struct {
+	Store *store.Store
+	Fence store.Change // what every commit depends on: the lease of the control plane
+	Log   *slog.Logger
+}
+
+// Reconcile marks every scale set of a group that goes, and removes the group
+// once they are gone. Whoever sees a set go pokes its group.
+func (r *Reconciler) Reconcile(ctx context.Context, key store.GroupKey) (time.Time, error) {
+	group, ok := store.Get(r.Store, store.Groups, key)
+	if !ok || !group.Value.Deleting {
+		return time.Time{}, nil
+	}
+	left := false
+	for _, e := range store.All(r.Store, store.ScaleSets) {
+		if k := e.Value.Key(); k.Subscription != key.Subscription || k.Group != key.Name {
+			continue
+		}
+		left = true
+		if e.Value.Deleting {
+			continue
+		}
+		set := *e.Value
+		set.Deleting = true
+		r.Log.InfoContext(ctx, "delete scale set", "scale_set", set.ID.Name(), "reason", "its resource group is being deleted")
+		if _, err := r.Store.Commit(ctx, r.Fence, store.Put(store.ScaleSets, set.Key(), set, store.At(e.Revision))); err != nil {
+			return time.Time{}, err
+		}
+	}
+	if left {
+		return time.Time{}, nil
+	}
+	r.Log.InfoContext(ctx, "remove resource group", "group", group.Value.Name, "reason", "its delete was asked for and it is empty")
+	changes := []store.Change{r.Fence, store.Delete(store.Groups, key, store.At(group.Revision))}
+	for _, op := range r.Store.OpenOperations("") {
+		if op.Kind == vmss.OpDeleteGroup && strings.EqualFold(op.Target.Subscription, key.Subscription) && strings.EqualFold(op.Target.Group, key.Name) {
+			changes = append(changes, store.Put(store.Outcomes, op.Key(), vmss.Outcome{Status: vmss.OperationSucceeded, Finished: time.Now().UTC()}, store.Absent))
+		}
+	}
+	_, err := r.Store.Commit(ctx, changes...)
+	return time.Time{}, err
+}
