@@ -15,6 +15,11 @@ import (
 
 const sector = 2048
 
+// smallest is the least size of a volume. What looks for volumes by label reads
+// where other file systems have theirs, and busybox gives up on a device that
+// ends before the farthest of them (that of btrfs, behind 64 KiB).
+const smallest = 128 << 10
+
 // isoImage returns an iso9660 volume with Rock Ridge names that holds the
 // files. Owners and times are the same whoever makes it whenever.
 func isoImage(label string, files map[string][]byte) ([]byte, error) {
@@ -40,7 +45,7 @@ func isoImage(label string, files map[string][]byte) ([]byte, error) {
 	if err := volume.Finalize(iso9660.FinalizeOptions{RockRidge: true, VolumeIdentifier: label}); err != nil {
 		return nil, err
 	}
-	image.grow((len(image.b) + sector - 1) / sector * sector)
+	image.grow(max((len(image.b)+sector-1)/sector*sector, smallest))
 	return image.b, normalise(image.b)
 }
 
