@@ -73,9 +73,27 @@ func (h *Host) look(ctx context.Context, key vmss.InstanceKey, row vmss.Instance
 	s.rev = *rev.Value
 	s.spec, err = h.spec(s.set, row, s.rev)
 	if row.Deleting {
-		err = nil
+		return s, nil
+	}
+	if err == nil && s.vm != nil && s.seen.Address == "" {
+		err = h.attach(ctx, &s) // it was made, and a crash came before anybody wrote down its address
 	}
 	return s, err
+}
+
+// attach reserves the addresses of the instance's cards, or finds those that it
+// has.
+func (h *Host) attach(ctx context.Context, s *scene) error {
+	for i, p := range ports(s.spec) {
+		lease, err := h.Fabric.Attach(ctx, p)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			s.seen.Address, s.seen.MAC = addressOf(lease.Address), p.MAC
+		}
+	}
+	return nil
 }
 
 // machine shows the planner what the driver has.
@@ -117,14 +135,8 @@ func (h *Host) make(ctx context.Context, fence compute.Fence, s *scene) error {
 	if err := h.room.admit(s.key, claim{s.spec.VCPUs, s.spec.MemoryMB}); err != nil {
 		return err
 	}
-	for i, p := range ports(s.spec) {
-		lease, err := h.Fabric.Attach(ctx, p)
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			s.seen.Address, s.seen.MAC = addressOf(lease.Address), p.MAC
-		}
+	if err := h.attach(ctx, s); err != nil {
+		return err
 	}
 	return h.Driver.Create(ctx, fence, s.spec)
 }

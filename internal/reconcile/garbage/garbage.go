@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/vmss"
 )
 
 // Keep is how long operations are kept after they ended.
@@ -42,16 +43,25 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ struct{}) (time.Time, erro
 	return now.Add(period), nil
 }
 
-// operations lists the operations that ended long ago, with their outcomes.
+// operations lists the operations that ended long ago, with their outcomes. The
+// newest PUT of a set stays: how it ended is part of the set's state.
 func (r *Reconciler) operations(now time.Time) (changes []store.Change) {
 	for _, e := range store.All(r.Store, store.Operations) {
 		key := e.Value.Key()
 		outcome, ended := store.Get(r.Store, store.Outcomes, key)
-		if ended && now.Sub(outcome.Value.Finished) > Keep {
+		if ended && now.Sub(outcome.Value.Finished) > Keep && !r.isState(*e.Value) {
 			changes = append(changes, store.Delete(store.Outcomes, key, store.At(outcome.Revision)), store.Delete(store.Operations, key, store.At(e.Revision)))
 		}
 	}
 	return changes
+}
+
+func (r *Reconciler) isState(op vmss.Operation) bool {
+	if _, ok := r.Store.SetByUID(op.Set); !ok {
+		return false
+	}
+	newest, _, ok := r.Store.LastOperation(op.Set, func(o vmss.Operation) bool { return o.Kind == vmss.OpPut })
+	return ok && newest.Sequence == op.Sequence
 }
 
 // orphans lists what was written of instances that have no row. An instance id
