@@ -29,12 +29,12 @@ var layout = codetest.Layout{
 			"internal/host/fabric internal/host/fabric/sim internal/host/fabric/bridge internal/host/guest internal/host/probe " +
 			"internal/host/metadata internal/host/image " +
 			"internal/reconcile internal/reconcile/set internal/reconcile/autoscale internal/reconcile/deployment " +
-			"internal/reconcile/network internal/reconcile/image internal/reconcile/garbage",
+			"internal/reconcile/network internal/reconcile/image internal/reconcile/garbage internal/reconcile/group",
 		5: "internal/arm internal/arm/wire internal/arm/wire/compute internal/arm/wire/network " +
 			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
-			"internal/arm/wire/catalogue internal/identity",
+			"internal/identity",
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
-			"internal/api/authorization internal/portal internal/cli",
+			"internal/api/authorization internal/api/fleet internal/portal internal/cli",
 		7: "internal/server internal/fleettest",
 		8: ". cmd/muster internal/codetest bench/... guest/... test/...",
 	},

@@ -66,6 +66,9 @@ type Response struct {
 	ETag   string // without quotes; also checked by Precondition
 	Async  *Async // for long-running operations: the polling headers
 	Header http.Header
+
+	// Release, if there is one, is called when Body is not needed any more.
+	Release func()
 }
 
 // Async asks the router for the headers of a long-running operation.

@@ -181,6 +181,9 @@ func (r *Request) write(w http.ResponseWriter, resp *Response) error {
 	if resp == nil {
 		resp = &Response{}
 	}
+	if resp.Release != nil {
+		defer resp.Release()
+	}
 	raw, err := encode(resp.Body)
 	if err != nil {
 		return err

@@ -44,22 +44,28 @@ type Type struct {
 	Locations []string // names; empty means all of the server's
 }
 
-// API answers for the namespace. All members are needed.
+// API answers for the namespace. All members are needed, but for Resources and
+// Tag without which there are no resources in groups.
 type API struct {
 	Store        Store
 	Subscription resource.Subscription
 	Locations    []string // the first is the default
 	Providers    []Provider
+	// Resources lists what is in groups, of all types, in any order.
+	Resources func(ctx context.Context) []resource.Summary
+	// Tag returns the tags of what is in a group after change, which may alter
+	// its argument; a nil change only reads. A missing resource is NotFound.
+	Tag func(ctx context.Context, id resource.ID, change func(map[string]string) (map[string]string, error)) (map[string]string, error)
 }
 
 // Routes lists the operations.
 func (a *API) Routes() []arm.Route {
 	const sub, group = "/subscriptions/{subscription}", "/subscriptions/{subscription}/resourceGroups/{group}"
-	const groups, tags = "Microsoft.Resources/subscriptions/resourceGroups/", "/providers/Microsoft.Resources/tags/default"
+	const groups = "Microsoft.Resources/subscriptions/resourceGroups/"
 	route := func(method, path, action string, h arm.Handler) arm.Route {
 		return arm.Route{Method: method, Path: path, Action: action, Handler: h, Versions: Versions}
 	}
-	return []arm.Route{
+	return append(a.tagRoutes(),
 		route("GET", "/subscriptions", "", a.listSubscriptions),
 		route("GET", "/tenants", "", a.listTenants),
 		route("GET", sub, "Microsoft.Resources/subscriptions/read", a.getSubscription),
@@ -74,11 +80,9 @@ func (a *API) Routes() []arm.Route {
 		route("PATCH", group, groups+"write", a.patchGroup),
 		route("DELETE", group, groups+"delete", a.deleteGroup),
 		route("GET", sub+"/operationresults/{operation}", "Microsoft.Resources/subscriptions/operationresults/read", a.getOperation),
-		route("GET", group+tags, "Microsoft.Resources/tags/read", a.getTags),
-		route("PUT", group+tags, "Microsoft.Resources/tags/write", a.writeTags),
-		route("PATCH", group+tags, "Microsoft.Resources/tags/write", a.writeTags),
-		route("DELETE", group+tags, "Microsoft.Resources/tags/delete", a.deleteTags),
-	}
+		route("GET", sub+"/resources", "Microsoft.Resources/subscriptions/resources/read", a.listResources),
+		route("GET", group+"/resources", groups+"resources/read", a.listGroupResources),
+	)
 }
 
 // Group returns a group that things can be created in: NotFound, code

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -66,11 +65,9 @@ func (a *API) listGroups(ctx context.Context, r *arm.Request) (*arm.Response, er
 			return at == "" || m[4] >= 0 && g.Tags[at] != part(4)
 		})
 	}
-	size := 1000
-	if top := r.Query("$top"); top != "" {
-		if size, err = strconv.Atoi(top); err != nil || size < 1 {
-			return nil, resource.Errorf(resource.Invalid, "InvalidTopInQueryString", "$top is a number from 1.").At("$top")
-		}
+	size, err := top(r)
+	if err != nil {
+		return nil, err
 	}
 	page, next, err := arm.Page(r, groups, size, func(g resource.Group) string { return strings.ToLower(g.Name) })
 	if err != nil {

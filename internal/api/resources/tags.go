@@ -3,24 +3,78 @@ package resources
 import (
 	"context"
 	"maps"
+	"net/http"
 
 	"github.com/muster-vm/muster/internal/arm"
 	wire "github.com/muster-vm/muster/internal/arm/wire/resources"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
-func renderTags(g resource.Group) *arm.Response {
-	tags := g.Tags
+// tagsPath is where the tags of anything are, below its id.
+const tagsPath = "/providers/Microsoft.Resources/tags/default"
+
+func (a *API) tagRoutes() []arm.Route {
+	const group = "/subscriptions/{subscription}/resourceGroups/{group}"
+	route := func(method, scope, action string, h arm.Handler) arm.Route {
+		return arm.Route{Method: method, Path: scope + tagsPath, Action: "Microsoft.Resources/tags/" + action, Handler: h, Versions: Versions}
+	}
+	var all []arm.Route
+	for _, scope := range []string{group, group + "/providers/{namespace}/{type}/{name}"} {
+		all = append(all, route("GET", scope, "read", a.getTags), route("PUT", scope, "write", a.writeTags),
+			route("PATCH", scope, "write", a.writeTags), route("DELETE", scope, "delete", a.deleteTags))
+	}
+	return all
+}
+
+// tagged returns what the path says has the tags: a group, or something in it.
+func tagged(r *arm.Request) resource.ID {
+	if r.Var("name") == "" {
+		return resource.GroupID(r.Var("subscription"), r.Var("group"))
+	}
+	return resource.In(r.Var("subscription"), r.Var("group"), r.Var("namespace"), r.Var("type"), r.Var("name"))
+}
+
+// tag reads the tags, and changes them if change is not nil, which gets a copy.
+func (a *API) tag(ctx context.Context, r *arm.Request, change func(map[string]string) (map[string]string, error)) (*arm.Response, error) {
+	id := tagged(r)
+	tags, err := map[string]string(nil), a.known(id.Subscription)
+	switch {
+	case err != nil:
+	case id.Provider == "":
+		id, tags, err = a.tagGroup(ctx, r, change)
+	default:
+		if _, err = a.find(ctx, id.Subscription, id.Group); err == nil {
+			tags, err = a.tagResource(ctx, id, change)
+		}
+	}
 	if tags == nil {
 		tags = map[string]string{}
 	}
-	return &arm.Response{Body: object{"id": g.ID().String() + "/providers/Microsoft.Resources/tags/default", "name": "default",
-		"type": "Microsoft.Resources/tags", "properties": object{"tags": tags}}}
+	return &arm.Response{Body: object{"id": id.String() + tagsPath, "name": "default",
+		"type": "Microsoft.Resources/tags", "properties": object{"tags": tags}}}, err
+}
+
+func (a *API) tagGroup(ctx context.Context, r *arm.Request, change func(map[string]string) (map[string]string, error)) (resource.ID, map[string]string, error) {
+	if change == nil {
+		g, err := a.find(ctx, r.Var("subscription"), r.Var("group"))
+		return g.ID(), g.Tags, err
+	}
+	g, err := a.change(ctx, r, func(g *resource.Group) (err error) {
+		g.Tags, err = change(g.Tags)
+		return err
+	})
+	return g.ID(), g.Tags, err
+}
+
+func (a *API) tagResource(ctx context.Context, id resource.ID, change func(map[string]string) (map[string]string, error)) (map[string]string, error) {
+	if a.Tag == nil {
+		return nil, resource.Errorf(resource.NotFound, "ResourceNotFound", "The Resource '%s/%s' under resource group '%s' was not found.", id.Type(), id.Name(), id.Group)
+	}
+	return a.Tag(ctx, id, change)
 }
 
 func (a *API) getTags(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	g, err := a.find(ctx, r.Var("subscription"), r.Var("group"))
-	return renderTags(g), err
+	return a.tag(ctx, r, nil)
 }
 
 // writeTags replaces on PUT, and does what the operation says on PATCH.
@@ -30,27 +84,26 @@ func (a *API) writeTags(ctx context.Context, r *arm.Request) (*arm.Response, err
 		return nil, err
 	}
 	operation, _ := doc["operation"].(string)
-	if r.HTTP.Method == "PUT" {
+	if r.HTTP.Method == http.MethodPut {
 		operation = "Replace"
 	}
 	given := wire.TagsOf(doc, "properties", "tags")
-	g, err := a.change(ctx, r, func(g *resource.Group) error {
+	return a.tag(ctx, r, func(tags map[string]string) (map[string]string, error) {
 		switch operation {
 		case "Replace":
-			g.Tags = given
+			tags = given
 		case "Merge":
-			g.Tags = merge(g.Tags, given)
+			tags = merge(tags, given)
 		case "Delete":
-			maps.DeleteFunc(g.Tags, func(name, value string) bool {
+			maps.DeleteFunc(tags, func(name, value string) bool {
 				at := tagNamed(given, name)
 				return at != "" && (given[at] == "" || given[at] == value)
 			})
 		default:
-			return resource.Errorf(resource.Invalid, "InvalidTagsPatchOperation", "Say what to do with the tags: Merge, Replace or Delete.").At("operation")
+			return nil, resource.Errorf(resource.Invalid, "InvalidTagsPatchOperation", "Say what to do with the tags: Merge, Replace or Delete.").At("operation")
 		}
-		return resource.CheckTags(g.Tags)
+		return tags, resource.CheckTags(tags)
 	})
-	return renderTags(g), err
 }
 
 // merge sets the given tags; a tag keeps the case of its name.
@@ -68,6 +121,6 @@ func merge(tags, given map[string]string) map[string]string {
 }
 
 func (a *API) deleteTags(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	_, err := a.change(ctx, r, func(g *resource.Group) error { g.Tags = nil; return nil })
+	_, err := a.tag(ctx, r, func(map[string]string) (map[string]string, error) { return nil, nil })
 	return &arm.Response{}, err
 }

@@ -143,9 +143,10 @@ func (r *InstanceRenderer) dataDisk(row vmss.Instance, lun int) string {
 func (r *InstanceRenderer) appendStorage(b []byte, row vmss.Instance) []byte {
 	b = append(append(b, `,"storageProfile":{"imageReference":`...), r.image...)
 	b = appendText(b, `,"osDisk":{"osType":`, r.model.Image.OSType)
-	b = appendText(b, `,"name":`, r.osDisk(row))
+	name := r.osDisk(row)
+	b = appendText(b, `,"name":`, name)
 	b = append(b, `,"createOption":"FromImage"`...)
-	b = r.appendDisk(b, r.model.OSDisk, r.osDisk(row), osDiskSize(r.model))
+	b = r.appendDisk(b, r.model.OSDisk, name, osDiskSize(r.model))
 	b = append(b, `},"dataDisks":[`...)
 	for i, disk := range r.model.DataDisks {
 		if i > 0 {
@@ -206,7 +207,16 @@ func appendBool(b []byte, v bool) []byte {
 // RenderPage puts values that were rendered into a list answer; next is the
 // absolute URL of the next page, empty on the last.
 func RenderPage(values [][]byte, next string) []byte {
-	b := []byte(`{"value":[`)
+	room := len(next) + 64
+	for _, v := range values {
+		room += len(v) + 1
+	}
+	return AppendPage(make([]byte, 0, room), values, next)
+}
+
+// AppendPage is RenderPage at the end of b.
+func AppendPage(b []byte, values [][]byte, next string) []byte {
+	b = append(b, `{"value":[`...)
 	for i, v := range values {
 		if i > 0 {
 			b = append(b, ',')

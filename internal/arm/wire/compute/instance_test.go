@@ -70,7 +70,7 @@ func setView(all ...compute.InstanceInput) []byte {
 				return
 			}
 		}
-	}, vmss.Succeeded, nil, created)
+	}, compute.SetStatus{Provisioning: vmss.Succeeded, Since: created})
 }
 
 // plain reads JSON and makes times comparable: the SDK writes them with a Z.
@@ -234,5 +234,27 @@ func BenchmarkScaleSet(b *testing.B) {
 		if _, err := compute.RenderScaleSet(c.Set, c.Model, compute.SetView{}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestWhatIsBlockedIsAStatusOfItsOwn(t *testing.T) {
+	ids := make([]vmss.InstanceID, 22)
+	for i := range ids {
+		ids[i] = vmss.InstanceID(i)
+	}
+	none := func(func(vmss.Instance, vmss.Observation) bool) {}
+	raw := compute.RenderSetInstanceView(none, compute.SetStatus{Provisioning: vmss.Succeeded, Since: created, Blocked: []compute.Blocked{
+		{Kind: "scaleOut", Reason: "No host has room.", Instances: ids}, {Kind: "upgrade", Reason: "Ask for it."},
+	}})
+	want := map[string]any{"virtualMachine": map[string]any{"statusesSummary": []any{}}, "statuses": []any{
+		map[string]any{"code": "ProvisioningState/succeeded", "level": "Info", "displayStatus": "Provisioning succeeded", "time": "2026-01-31T08:00:00.1234567Z"},
+		map[string]any{
+			"code": "Muster/blocked/scaleOut", "level": "Warning", "displayStatus": "Waiting: scaleOut",
+			"message": "No host has room. Instances: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 2 more.",
+		},
+		map[string]any{"code": "Muster/blocked/upgrade", "level": "Info", "displayStatus": "Waiting: upgrade", "message": "Ask for it."},
+	}}
+	if diff := cmp.Diff(want, plain(t, raw)); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -144,6 +144,8 @@ func (p *parser) nics(list []wire.Document) []vmss.NIC {
 	return out
 }
 
+// ipConfigs reads the addresses of a NIC. One that names no subnet is in the
+// default network of its host: that is ours, Azure requires a subnet.
 func (p *parser) ipConfigs(list []wire.Document, path string) []vmss.IPConfig {
 	if len(list) == 0 {
 		p.Add(wire.InvalidParameter, path, "A network interface needs an IP configuration.")
@@ -158,9 +160,6 @@ func (p *parser) ipConfigs(list []wire.Document, path string) []vmss.IPConfig {
 		p.uniqueName(names, c.Name, at+".name")
 		if c.Primary {
 			primary++
-		}
-		if c.Subnet == "" && text(props, "privateIPAddressVersion") != "IPv6" {
-			p.Add(wire.InvalidParameter, at+".properties.subnet", "The required member '%s' is missing.", at+".properties.subnet.id")
 		}
 		out = append(out, c)
 	}

@@ -171,7 +171,7 @@ func (p *parser) split(set *vmss.ScaleSet, model *vmss.Model) {
 
 // SameModel reports whether instances made from either model would be alike: no
 // new revision is needed. What "latest" of an image means now does not matter;
-// a set keeps the version it resolved until its model changes.
+// a set keeps the version it resolved until its image reference changes.
 func SameModel(a, b vmss.Model) bool {
 	as, bs := a.OS.Secrets, b.OS.Secrets
 	return a.Size == b.Size && bytes.Equal(a.Document, b.Document) && as.AdminPassword == bs.AdminPassword &&

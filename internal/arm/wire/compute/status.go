@@ -65,6 +65,17 @@ func provisioned(row vmss.Instance, seen vmss.Observation) time.Time {
 	return seen.Provisioned
 }
 
+// StatusCodes returns the codes of an instance's statuses, as its view shows
+// them: the provisioning state and, once it is known, the power state.
+func StatusCodes(row vmss.Instance, seen vmss.Observation) []string {
+	state := vmss.Provisioning(row, seen)
+	codes := []string{provisioningStatus(state, vmss.FailureOf(row, seen), time.Time{}).code}
+	if power, ok := powerStatus(seen.Power, state == vmss.Creating); ok {
+		codes = append(codes, power.code)
+	}
+	return codes
+}
+
 // agentStatus is what the guest agent says; ok is false while no guest runs.
 func agentStatus(seen vmss.Observation) (s status, ok bool) {
 	if seen.Power != vmss.PowerRunning {

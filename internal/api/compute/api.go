@@ -1,0 +1,112 @@
+// Package compute serves Microsoft.Compute: scale sets, their instances, what
+// is done to them, and what a location offers. A handler decodes, parses,
+// commits one transaction and renders; what happens then is decided by the
+// planners. It keeps nothing.
+package compute
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/muster-vm/muster/internal/arm"
+	wire "github.com/muster-vm/muster/internal/arm/wire/compute"
+	"github.com/muster-vm/muster/internal/plan"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// Versions are the api-versions of Microsoft.Compute, newest first.
+var Versions = []string{"2026-04-01", "2025-11-01", "2025-04-01", "2024-11-01", "2024-07-01", "2024-03-01", "2023-09-01", "2023-07-01", "2023-03-01", "2022-11-01",
+	"2022-08-01", "2022-03-01", "2021-11-01", "2021-07-01", "2021-04-01", "2021-03-01", "2020-12-01", "2020-06-01", "2019-12-01", "2019-07-01", "2019-04-01",
+	"2019-03-01", "2018-10-01", "2018-06-01", "2018-04-01", "2017-12-01", "2017-09-01", "2017-03-30", "2016-08-30", "2016-04-30-preview", "2016-03-30", "2015-06-15"}
+
+// Images knows the images that instances can be made from. Answers are sorted;
+// names match in any letter case.
+type Images interface {
+	// Resolve returns the image with what its reference means now: Exact,
+	// Digest, OSType, SizeGB. It fails with NotFound, code ImageNotFound.
+	Resolve(ref vmss.Image) (vmss.Image, error)
+	Publishers() []string
+	Offers(publisher string) []string
+	SKUs(publisher, offer string) []string
+	Versions(publisher, offer, sku string) []string
+}
+
+// API answers for the namespace. All exported members are needed.
+type API struct {
+	Store        *store.Store
+	Images       Images
+	Group        func(ctx context.Context, subscription, name string) (resource.Group, error) // one that things can be created in
+	Explain      func(uid vmss.UID) []plan.Blocked                                            // what is wanted for a set and not done, and why
+	Subscription string
+	Locations    []string       // the first is the default
+	Zones        []string       // of every location
+	MaxCapacity  int            // of one set
+	Quotas       map[string]int // limits by usage name, such as "cores"; a name without one has the default
+
+	renderers remembered[rendererKey, *wire.InstanceRenderer]
+	documents remembered[documentKey, []byte]
+	pages     sync.Pool // of *pageBuffer
+}
+
+const (
+	subscriptionPath = "/subscriptions/{subscription}"
+	setsPath         = subscriptionPath + "/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets"
+	setPath          = setsPath + "/{set}"
+	instancePath     = setPath + "/virtualMachines/{instance}"
+	locationPath     = subscriptionPath + "/providers/Microsoft.Compute/locations/{location}"
+	setAction        = "Microsoft.Compute/virtualMachineScaleSets/"
+	instanceAction   = setAction + "virtualMachines/"
+)
+
+// Routes lists the operations.
+func (a *API) Routes() []arm.Route {
+	var all []arm.Route
+	for _, some := range [][]arm.Route{a.scaleSetRoutes(), a.operationRoutes(), a.instanceRoutes(), a.actionRoutes(), a.locationRoutes(), a.imageRoutes()} {
+		all = append(all, some...)
+	}
+	return all
+}
+
+func route(method, path, action string, h arm.Handler) arm.Route {
+	return arm.Route{Method: method, Path: path, Action: action, Handler: h, Versions: Versions}
+}
+
+// known fails with NotFound for a subscription that is not this server's.
+func (a *API) known(subscription string) error {
+	if !strings.EqualFold(subscription, a.Subscription) {
+		return resource.Errorf(resource.NotFound, "SubscriptionNotFound", "The subscription '%s' could not be found.", subscription)
+	}
+	return nil
+}
+
+// scaleSet returns the set that the path names. It fails with NotFound, code
+// ResourceNotFound, or that of the missing group.
+func (a *API) scaleSet(ctx context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) {
+	sub, group, name := r.Var("subscription"), r.Var("group"), r.Var("set")
+	if e, ok := store.Get(a.Store, store.ScaleSets, vmss.NewKey(sub, group, name)); ok {
+		return e, nil
+	}
+	if _, err := a.Group(ctx, sub, group); err != nil && !resource.Is(err, resource.Conflict) {
+		return store.Entry[vmss.ScaleSet]{}, err
+	}
+	return store.Entry[vmss.ScaleSet]{}, resource.Errorf(resource.NotFound, "ResourceNotFound",
+		"The Resource 'Microsoft.Compute/virtualMachineScaleSets/%s' under resource group '%s' was not found.", name, group)
+}
+
+// ScaleSet is scaleSet for packages that serve what is below a set, as one that
+// extends it.
+func (a *API) ScaleSet(ctx context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) {
+	return a.scaleSet(ctx, r)
+}
+
+// revision returns a model revision of the set.
+func (a *API) revision(set vmss.ScaleSet, n vmss.RevisionNumber) (vmss.Revision, error) {
+	e, ok := store.Get(a.Store, store.Revisions, vmss.RevisionKey{Set: set.UID, Number: n})
+	if !ok {
+		return vmss.Revision{}, vmss.ErrNoRevision(n)
+	}
+	return *e.Value, nil
+}

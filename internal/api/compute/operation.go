@@ -1,0 +1,97 @@
+package compute
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/muster-vm/muster/internal/arm"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// attempts bounds how often a change is tried again after a Conflict.
+const attempts = 10
+
+// begin returns what records an operation on a set: its record under the next
+// sequence number, and the counter. op gets its id, sequence, time and place.
+func (a *API) begin(r *arm.Request, set vmss.ScaleSet, op *vmss.Operation) []store.Change {
+	counter, _ := store.Get(a.Store, store.Counters, string(set.UID))
+	n := int64(1)
+	if counter.Value != nil {
+		n = *counter.Value + 1
+	}
+	op.ID, op.Sequence, op.Set, op.Location = uuid.NewString(), n, set.UID, set.Location
+	op.Created, op.Principal = time.Now().UTC(), r.Principal.ObjectID
+	if op.Target.IsZero() {
+		op.Target = set.ID
+	}
+	return []store.Change{store.Put(store.Counters, string(set.UID), n, store.At(counter.Revision)), store.Put(store.Operations, op.Key(), *op, store.Absent)}
+}
+
+// retry calls f again while it meets a Conflict of the store: somebody else
+// wrote the same records meanwhile. It waits between, longer each time and never
+// as long as another caller, until the cache shows what was written.
+func retry(ctx context.Context, f func() error) error {
+	wait := time.Millisecond
+	for try := 1; ; try++ {
+		err := f()
+		if !stale(err) || try == attempts {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(wait + rand.N(wait)):
+			wait = min(2*wait, 128*time.Millisecond)
+		}
+	}
+}
+
+func stale(err error) bool {
+	e, ok := err.(*resource.Error) //nolint:errorlint // what a store answers is not wrapped
+	return ok && e.Kind == resource.Conflict && e.Code == store.CodeConflict
+}
+
+// async says where the operation is polled.
+func async(op vmss.Operation, location bool) *arm.Async {
+	return &arm.Async{OperationPath: fmt.Sprintf("/subscriptions/%s/providers/Microsoft.Compute/locations/%s/operations/%s", op.Target.Subscription, op.Location, op.ID),
+		Location: location}
+}
+
+func (a *API) operationRoutes() []arm.Route {
+	return []arm.Route{route("GET", locationPath+"/operations/{operation}", "Microsoft.Compute/locations/operations/read", a.getOperation)}
+}
+
+func (a *API) getOperation(_ context.Context, r *arm.Request) (*arm.Response, error) {
+	op, outcome, err := a.Store.OperationByID(r.Var("operation"))
+	if err != nil {
+		return nil, err
+	}
+	return arm.Poll(r, operationView(op, outcome), nil)
+}
+
+// operationView is an operation as clients poll it.
+func operationView(op vmss.Operation, outcome *vmss.Outcome) arm.Operation {
+	view := arm.Operation{Name: op.ID, Status: string(vmss.InProgress), StartTime: op.Created.Format(time.RFC3339Nano)}
+	if outcome == nil {
+		return view
+	}
+	view.Status, view.EndTime = string(outcome.Status), outcome.Finished.Format(time.RFC3339Nano)
+	if outcome.Error != nil {
+		view.Error = operationError(*outcome.Error)
+	}
+	return view
+}
+
+func operationError(e vmss.OperationError) *resource.Error {
+	out := resource.Errorf(resource.Conflict, e.Code, "%s", e.Message).At(e.Target)
+	for _, d := range e.Details {
+		out.Details = append(out.Details, operationError(d))
+	}
+	return out
+}

@@ -1,0 +1,116 @@
+package compute
+
+import (
+	"context"
+	"strings"
+
+	"github.com/muster-vm/muster/internal/arm"
+	wire "github.com/muster-vm/muster/internal/arm/wire/compute"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// usages sums up what the sets of a location ask for. It looks at sets only,
+// never at their rows.
+func (a *API) usages(location string) []vmss.Usage {
+	var demands []vmss.Demand
+	for _, e := range store.All(a.Store, store.ScaleSets) {
+		if set := e.Value; set.Location == location {
+			size, _ := vmss.SizeNamed(set.SKU.Name)
+			demands = append(demands, a.demand(*set, size))
+		}
+	}
+	return vmss.Usages(demands, a.Quotas)
+}
+
+// demand is what a set with that size asks for.
+func (a *API) demand(set vmss.ScaleSet, size vmss.Size) vmss.Demand {
+	t := a.Store.Tally(set.UID)
+	d := vmss.Demand{Size: size, Capacity: set.SKU.Capacity, Rows: t.Rows, Allocated: t.Rows - t.Deallocated}
+	if set.Deleting {
+		d.Capacity = 0
+	}
+	return d
+}
+
+// checkQuota fails with Conflict, code OperationNotAllowed, if the set would
+// take more of a quota than there is. It is a fuse and no lock: two requests at
+// once may each fit and together not.
+func (a *API) checkQuota(set vmss.ScaleSet, size vmss.Size, was *wire.Current) error {
+	want, path := a.demand(set, size), "sku.capacity"
+	var before *vmss.Demand
+	if was != nil {
+		old, _ := vmss.SizeNamed(was.Set.SKU.Name)
+		d := a.demand(was.Set, old)
+		before = &d
+		if set.SKU.Capacity <= was.Set.SKU.Capacity {
+			path = sizePath
+		}
+	}
+	short := vmss.FindShortage(a.usages(set.Location), before, want)
+	if short == nil {
+		return nil
+	}
+	needed := short.Current + short.Required
+	return resource.Errorf(resource.Conflict, "OperationNotAllowed",
+		"Operation could not be completed as it results in exceeding approved %s quota. Additional details - Deployment Model: Resource Manager, Location: %s, "+
+			"Current Limit: %d, Current Usage: %d, Additional Required: %d, (Minimum) New Limit Required: %d. "+
+			"Delete or deallocate instances, or raise quotas.%s in the server's config to at least %d.",
+		short.Label, set.Location, short.Limit, short.Current, short.Required, needed, short.Name, needed).At(path)
+}
+
+func (a *API) listUsages(_ context.Context, r *arm.Request) (*arm.Response, error) {
+	location, err := a.location(r, "locations/usages")
+	if err != nil {
+		return nil, err
+	}
+	values := []object{}
+	for _, u := range a.usages(location) {
+		values = append(values, object{"unit": "Count", "currentValue": u.Current, "limit": u.Limit,
+			"name": object{"value": u.Name, "localizedValue": u.Label}})
+	}
+	return &arm.Response{Body: object{"value": values}}, nil
+}
+
+type object = map[string]any
+
+// location returns the location that the path names, as sets store it. It fails
+// with Invalid, code NoRegisteredProviderFound, worded as Azure does for the type.
+func (a *API) location(r *arm.Request, typ string) (string, error) {
+	if err := a.known(r.Var("subscription")); err != nil {
+		return "", err
+	}
+	name := r.Var("location")
+	if l, ok := a.findLocation(name); ok {
+		return l, nil
+	}
+	return "", resource.Errorf(resource.Invalid, "NoRegisteredProviderFound",
+		"No registered resource provider found for location '%.64s' and API version '%s' for type '%s'. The supported api-versions are '%s'. The supported locations are '%s'.",
+		name, r.APIVersion, typ, strings.Join(Versions, ", "), strings.Join(a.Locations, ", "))
+}
+
+// findLocation finds one of the locations, in any letter case and with spaces:
+// "East US" is eastus.
+func (a *API) findLocation(name string) (string, bool) {
+	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, " ", "")) }
+	for _, l := range a.Locations {
+		if plain(l) == plain(name) {
+			return plain(l), true
+		}
+	}
+	return "", false
+}
+
+// checkLocation fails with Invalid unless sets can be made there.
+func (a *API) checkLocation(name string) error {
+	if name == "" {
+		return resource.Errorf(resource.Invalid, "LocationRequired", "The location property is required for this definition.").At("location")
+	}
+	if _, ok := a.findLocation(name); !ok {
+		return resource.Errorf(resource.Invalid, "LocationNotAvailableForResourceType",
+			"The provided location '%.64s' is not available for resource type '%s'. List of available regions for the resource type is '%s'.",
+			name, vmss.ResourceType, strings.Join(a.Locations, ",")).At("location")
+	}
+	return nil
+}
