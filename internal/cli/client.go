@@ -26,6 +26,7 @@ type Connection struct {
 	Endpoint     string // https://host:port
 	Subscription string
 	Tenant       string
+	client       string // id that logs in
 	credential   azcore.TokenCredential
 	http         *http.Client
 }
@@ -50,7 +51,7 @@ func Connect(state, endpoint string) (*Connection, error) {
 		return nil, fmt.Errorf("%s/ca.pem holds no certificate", state)
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
-	c := &Connection{Endpoint: endpoint, Subscription: admin.SubscriptionID, Tenant: admin.TenantID, http: client}
+	c := &Connection{Endpoint: endpoint, Subscription: admin.SubscriptionID, Tenant: admin.TenantID, client: admin.ClientID, http: client}
 	c.credential = &secretCredential{endpoint: endpoint, id: admin.ClientID, secret: admin.ClientSecret, http: client}
 	return c, nil
 }

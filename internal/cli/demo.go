@@ -196,13 +196,13 @@ func (d *demo) summary(ctx context.Context, state string) error {
 		return err
 	}
 	fmt.Fprintf(d.out, `
-Reach one:      curl http://%s/cgi-bin/id
-Point az at it: export REQUESTS_CA_BUNDLE=%s/ca.pem AZURE_CONFIG_DIR=%s/az
-                az cloud register -n muster --endpoint-resource-manager %s --endpoint-vm-image-alias-doc %s/aliases.json && az cloud set -n muster
-                az login --service-principal --tenant %s -u "$(jq -r .clientId %[2]s/admin.json)" -p "$(jq -r .clientSecret %[2]s/admin.json)"
-Then:           az vmss list-instances -g %s -n %s -o table
-                az vmss scale -g %[7]s -n %[8]s --new-capacity 1
-`, address, state, state, d.conn.Endpoint, d.conn.Endpoint, d.conn.Tenant, d.group, d.set)
+Reach one:      curl http://%[1]s/cgi-bin/id
+Point az at it: export REQUESTS_CA_BUNDLE=%[2]s/ca.pem AZURE_CONFIG_DIR=%[2]s/az
+                az cloud register -n muster --endpoint-resource-manager %[3]s --endpoint-vm-image-alias-doc %[3]s/aliases.json && az cloud set -n muster
+                az login --service-principal --tenant %[4]s -u %[5]s -p "$(sed -n 's/.*"clientSecret": "\(.*\)".*/\1/p' %[2]s/admin.json)"
+Then:           az vmss list-instances -g %[6]s -n %[7]s -o table
+                az vmss scale -g %[6]s -n %[7]s --new-capacity 1
+`, address, state, d.conn.Endpoint, d.conn.Tenant, d.conn.client, d.group, d.set)
 	return nil
 }
 

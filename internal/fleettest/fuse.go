@@ -1,0 +1,141 @@
+package fleettest
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+
+	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/store"
+)
+
+// Fuse kills a control plane at its n-th call of the store or of a driver: from
+// then on every call fails, and so does every request of its clients. Wire it
+// into Options by Backend, Driver and Dead. Once blown it can be mended, for the
+// next start.
+type Fuse struct {
+	After bool // the fatal call has its effect, only its answer is lost
+
+	mu    sync.Mutex
+	left  int // calls until it blows; negative when it never will
+	calls int
+	blown bool
+}
+
+// NewFuse returns a fuse that blows at the n-th call.
+func NewFuse(n int, after bool) *Fuse { return &Fuse{left: n, After: after} }
+
+// errDead is what a dead process sees of the world.
+var errDead = errors.New("the process is dead")
+
+// Dead reports whether the process was killed.
+func (f *Fuse) Dead() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.blown
+}
+
+// Mend lets a new process live for ever.
+func (f *Fuse) Mend() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.blown, f.left = false, -1
+}
+
+// Calls returns how many calls there were.
+func (f *Fuse) Calls() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+// do makes one call, unless the process is dead or dies of it.
+func (f *Fuse) do(call func() error) error {
+	f.mu.Lock()
+	if f.blown {
+		f.mu.Unlock()
+		return errDead
+	}
+	f.calls++
+	f.left--
+	fatal := f.left == 0
+	f.blown = fatal
+	f.mu.Unlock()
+	if fatal && !f.After {
+		return errDead
+	}
+	err := call()
+	if fatal {
+		return errDead
+	}
+	return err
+}
+
+// Backend returns a store that burns the fuse.
+func (f *Fuse) Backend(b store.Backend) store.Backend { return fusedBackend{b, f} }
+
+type fusedBackend struct {
+	store.Backend
+	fuse *Fuse
+}
+
+// Commit implements store.Backend.
+func (b fusedBackend) Commit(ctx context.Context, ops []store.Op) (rev int64, err error) {
+	err = b.fuse.do(func() error { rev, err = b.Backend.Commit(ctx, ops); return err })
+	return rev, err
+}
+
+// Driver returns a driver that burns the fuse.
+func (f *Fuse) Driver(d compute.Driver) compute.Driver {
+	return fusedDriver{d, d.(compute.Getter), d.(compute.Notifier), f}
+}
+
+type fusedDriver struct {
+	compute.Driver
+	getter   compute.Getter
+	notifier compute.Notifier
+	fuse     *Fuse
+}
+
+var (
+	_ compute.Getter   = fusedDriver{}
+	_ compute.Notifier = fusedDriver{}
+)
+
+// Create implements compute.Driver.
+func (d fusedDriver) Create(ctx context.Context, fence compute.Fence, spec compute.Spec) error {
+	return d.fuse.do(func() error { return d.Driver.Create(ctx, fence, spec) })
+}
+
+// Delete implements compute.Driver.
+func (d fusedDriver) Delete(ctx context.Context, fence compute.Fence, id compute.VMID, disposal compute.Disposal) error {
+	return d.fuse.do(func() error { return d.Driver.Delete(ctx, fence, id, disposal) })
+}
+
+// Power implements compute.Driver.
+func (d fusedDriver) Power(ctx context.Context, fence compute.Fence, id compute.VMID, want compute.Power) error {
+	return d.fuse.do(func() error { return d.Driver.Power(ctx, fence, id, want) })
+}
+
+// List implements compute.Driver.
+func (d fusedDriver) List(ctx context.Context) iter.Seq2[compute.VM, error] {
+	return func(yield func(compute.VM, error) bool) {
+		if d.fuse.Dead() {
+			yield(compute.VM{}, errDead)
+			return
+		}
+		d.Driver.List(ctx)(yield)
+	}
+}
+
+// Get implements compute.Getter.
+func (d fusedDriver) Get(ctx context.Context, id compute.VMID) (vm compute.VM, err error) {
+	if d.fuse.Dead() {
+		return vm, errDead
+	}
+	return d.getter.Get(ctx, id)
+}
+
+// Notify implements compute.Notifier.
+func (d fusedDriver) Notify(f func(compute.VMID)) { d.notifier.Notify(f) }

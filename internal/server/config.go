@@ -1,0 +1,149 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/muster-vm/muster/internal/resource"
+)
+
+// Config is everything that can be set. Default gives every member a value; a
+// file overrides them (YAML or JSON, unknown keys are errors), flags override
+// the file.
+type Config struct {
+	State  string `json:"state"`  // directory of everything the server keeps
+	Listen string `json:"listen"` // host:port of the API
+	Driver string `json:"driver"` // "qemu" or "sim"
+
+	Location  string   `json:"location"`  // the region's name, such as "local"
+	Names     []string `json:"names"`     // further names of this server, for its certificate
+	LogLevel  string   `json:"logLevel"`  // debug, info, warn or error
+	CheckPlan bool     `json:"checkPlan"` // verify every plan against the laws before it is carried out
+
+	Host       Host           `json:"host"`
+	Network    Network        `json:"network"`
+	Images     Images         `json:"images"`
+	Limits     Limits         `json:"limits"`
+	Quotas     map[string]int `json:"quotas"` // limit by usage name, such as "cores"
+	Etcd       Etcd           `json:"etcd"`
+	Simulation string         `json:"simulation"` // file with a population, for driver "sim"; empty for the default one
+}
+
+// Host is what this machine gives to instances.
+type Host struct {
+	Name             string   `json:"name"`
+	VCPUs            int      `json:"vcpus"`            // 0: the machine's processors
+	MemoryMB         int      `json:"memoryMB"`         // 0: the machine's memory less 1 GiB
+	CPUOvercommit    float64  `json:"cpuOvercommit"`    // vCPU promised per vCPU there is
+	MemoryOvercommit float64  `json:"memoryOvercommit"` // MB promised per MB there is
+	Zones            []string `json:"zones"`            // zones that this machine stands in for
+	FaultDomains     int      `json:"faultDomains"`     // fault domains that it stands in for
+	Accel            string   `json:"accel"`            // QEMU's accelerator; empty: found out by booting a guest
+}
+
+// Network is the default network of instances.
+type Network struct {
+	Prefix string `json:"prefix"` // IPv4, /8 to /28
+}
+
+// Images is where images come from.
+type Images struct {
+	Tiny      string   `json:"tiny"`      // directory of the built-in guest, as make guest builds it
+	Catalogue string   `json:"catalogue"` // file with further images; empty for none
+	Allowed   []string `json:"allowed"`   // directories that catalogue files may point into
+}
+
+// Limits are the bounds on requests.
+type Limits struct {
+	Capacity int `json:"capacity"` // instances of one scale set
+}
+
+// Etcd is where state is kept. No endpoints means the embedded etcd.
+type Etcd struct {
+	Endpoints []string `json:"endpoints"`
+	CA        string   `json:"ca"`
+	Cert      string   `json:"cert"`
+	Key       string   `json:"key"`
+}
+
+// Default returns the configuration that holds without a file.
+func Default() Config {
+	return Config{
+		Listen: "127.0.0.1:8443", Driver: "qemu", Location: "local", LogLevel: "info",
+		Host:    Host{Name: "host-1", CPUOvercommit: 8, MemoryOvercommit: 1, Zones: []string{"1", "2", "3"}, FaultDomains: 5},
+		Network: Network{Prefix: "10.240.0.0/16"},
+		Images:  Images{Tiny: "/usr/share/muster/tiny"},
+		Limits:  Limits{Capacity: 1000},
+	}
+}
+
+// Load reads a file over the given configuration. Errors are Invalid and name
+// the file.
+func Load(file string, over Config) (Config, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file cannot be read: %v.", err)
+	}
+	if err := yaml.UnmarshalStrict(raw, &over); err != nil {
+		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file %s is not valid: %v. `muster config` prints one that is.", file, err)
+	}
+	return over, nil
+}
+
+// Validate returns everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	var problems []*resource.Error
+	bad := func(key, format string, args ...any) {
+		problems = append(problems, resource.Errorf(resource.Invalid, "InvalidConfig", format, args...).At(key))
+	}
+	if c.State == "" {
+		bad("state", "Say where the server keeps its state: --state DIR.")
+	}
+	if !slices.Contains([]string{"qemu", "sim"}, c.Driver) {
+		bad("driver", "The driver %q is neither qemu nor sim.", c.Driver)
+	}
+	if p, err := netip.ParsePrefix(c.Network.Prefix); err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 28 {
+		bad("network.prefix", "The network prefix %q is not an IPv4 prefix between /8 and /28.", c.Network.Prefix)
+	}
+	if c.Host.CPUOvercommit <= 0 || c.Host.MemoryOvercommit <= 0 {
+		bad("host", "Overcommit is a positive number: 1 promises what there is.")
+	}
+	if c.Limits.Capacity < 1 {
+		bad("limits.capacity", "A scale set must be allowed at least one instance.")
+	}
+	if _, err := c.level(); err != nil {
+		bad("logLevel", "The log level %q is none of debug, info, warn, error.", c.LogLevel)
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	all := *problems[0]
+	if len(problems) > 1 {
+		all.Msg, all.Details = fmt.Sprintf("The configuration has %d problems.", len(problems)), problems
+	}
+	return &all
+}
+
+func (c Config) level() (slog.Level, error) {
+	var l slog.Level
+	err := l.UnmarshalText([]byte(c.LogLevel))
+	return l, err
+}
+
+// capacity returns what the host gives to instances, overcommit included.
+func (h Host) capacity() (vcpus, memoryMB int) {
+	vcpus, memoryMB = h.VCPUs, h.MemoryMB
+	if vcpus == 0 {
+		vcpus = runtime.NumCPU()
+	}
+	if memoryMB == 0 {
+		memoryMB = max(machineMemoryMB()-1024, 256)
+	}
+	return int(float64(vcpus) * h.CPUOvercommit), int(float64(memoryMB) * h.MemoryOvercommit)
+}

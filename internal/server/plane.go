@@ -1,0 +1,228 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/muster-vm/muster/internal/api/compute"
+	"github.com/muster-vm/muster/internal/api/resources"
+	"github.com/muster-vm/muster/internal/arm"
+	"github.com/muster-vm/muster/internal/controller"
+	"github.com/muster-vm/muster/internal/host"
+	driver "github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/host/image"
+	"github.com/muster-vm/muster/internal/identity"
+	"github.com/muster-vm/muster/internal/reconcile/garbage"
+	"github.com/muster-vm/muster/internal/reconcile/group"
+	"github.com/muster-vm/muster/internal/reconcile/set"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// Parts are what a Plane is made of.
+type Parts struct {
+	Config   Config
+	Backend  store.Backend
+	Identity *identity.Identity
+	Images   *image.Catalogue
+	Hosts    []HostPart
+	Log      *slog.Logger
+}
+
+// HostPart is a host that this process runs instances on.
+type HostPart struct {
+	Place  vmss.Host // what it offers to placement
+	Driver driver.Driver
+	Fabric fabric.Fabric
+}
+
+// Plane is a control plane with its hosts: the API as a handler, and what
+// carries out what was asked. Make it with Assemble, then Run it.
+type Plane struct {
+	Handler http.Handler
+
+	log    *slog.Logger
+	store  *store.Store
+	leases []store.Lease
+	hosts  []*host.Host
+	runs   []func(context.Context) // the controllers
+	stop   context.CancelFunc      // ends the store's watch
+	wg     sync.WaitGroup          // of the store's watch
+}
+
+// Assemble loads the state, takes the leases that keep other processes from
+// doing the same work, and wires everything. It waits while another process
+// holds a lease. Close it when it is not needed any more.
+func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
+	p = &Plane{log: parts.Log}
+	if p.store, err = store.Open(ctx, parts.Backend, parts.Log); err != nil {
+		return nil, err
+	}
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	p.stop = stop
+	p.wg.Go(func() { p.store.Run(watch) })
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	lead, err := p.acquire(ctx, "control-plane")
+	if err != nil {
+		return nil, err
+	}
+	p.wireReconcilers(parts, lead.Held())
+	for _, part := range parts.Hosts {
+		if err := p.wireHost(ctx, parts, part); err != nil {
+			return nil, err
+		}
+	}
+	p.Handler, err = p.wireAPI(parts)
+	return p, err
+}
+
+func (p *Plane) acquire(ctx context.Context, name string) (store.Lease, error) {
+	waiting := time.AfterFunc(2*time.Second, func() {
+		p.log.WarnContext(ctx, "waiting for a lease that another server holds", "lease", name)
+	})
+	defer waiting.Stop()
+	lease, err := p.store.Acquire(ctx, name)
+	if err == nil {
+		p.leases = append(p.leases, lease)
+	}
+	return lease, err
+}
+
+// wireReconcilers makes the controllers of the control plane and the pokes that
+// wake them.
+func (p *Plane) wireReconcilers(parts Parts, fence store.Change) {
+	places := make([]vmss.Host, len(parts.Hosts))
+	for i, h := range parts.Hosts {
+		places[i] = h.Place
+	}
+	hosts := func() []vmss.Host { return append([]vmss.Host(nil), places...) }
+	sets := controller.New(controller.Options[vmss.UID]{Name: "set", Workers: 4, Log: parts.Log, List: p.setUIDs,
+		Reconciler: &set.Reconciler{Store: p.store, Hosts: hosts, Size: vmss.SizeNamed, Fence: fence, Check: parts.Config.CheckPlan, Log: parts.Log}})
+	groups := controller.New(controller.Options[store.GroupKey]{Name: "group", Log: parts.Log, List: p.groupKeys,
+		Reconciler: &group.Reconciler{Store: p.store, Fence: fence, Log: parts.Log}})
+	rubbish := controller.New(controller.Options[struct{}]{Name: "garbage", Log: parts.Log,
+		List:       func(context.Context) ([]struct{}, error) { return []struct{}{{}}, nil },
+		Reconciler: &garbage.Reconciler{Store: p.store, Fence: fence, Log: parts.Log}})
+	p.runs = append(p.runs, sets.Run, groups.Run, rubbish.Run)
+
+	store.OnChange(p.store, store.ScaleSets, func(k vmss.Key) {
+		if e, ok := store.Get(p.store, store.ScaleSets, k); ok {
+			sets.Poke(e.Value.UID)
+		}
+		groups.Poke(store.GroupKeyOf(k.Subscription, k.Group))
+	})
+	store.OnChange(p.store, store.Groups, groups.Poke)
+	ofInstance := func(k vmss.InstanceKey) { sets.Poke(k.Set) }
+	store.OnChange(p.store, store.Instances, ofInstance)
+	store.OnChange(p.store, store.Observations, ofInstance)
+	store.OnChange(p.store, store.Customizations, ofInstance)
+	store.OnChange(p.store, store.Operations, func(k vmss.OperationKey) {
+		if k.Set != "" {
+			sets.Poke(k.Set)
+		}
+	})
+}
+
+func (p *Plane) setUIDs(context.Context) ([]vmss.UID, error) {
+	var all []vmss.UID
+	for _, e := range store.All(p.store, store.ScaleSets) {
+		all = append(all, e.Value.UID)
+	}
+	return all, nil
+}
+
+func (p *Plane) groupKeys(context.Context) ([]store.GroupKey, error) {
+	var all []store.GroupKey
+	for _, e := range store.All(p.store, store.Groups) {
+		all = append(all, store.GroupKeyOf(e.Value.Subscription, e.Value.Name))
+	}
+	return all, nil
+}
+
+func (p *Plane) wireHost(ctx context.Context, parts Parts, part HostPart) error {
+	lease, err := p.acquire(ctx, "host/"+part.Place.Name)
+	if err != nil {
+		return err
+	}
+	p.hosts = append(p.hosts, host.New(host.Options{Name: part.Place.Name, Driver: part.Driver, Fabric: part.Fabric, Store: p.store, Log: parts.Log,
+		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease}))
+	return nil
+}
+
+// wireAPI makes the handler of everything that clients can ask.
+func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
+	c := parts.Config
+	locations := []string{c.Location}
+	subscription := resource.Subscription{ID: parts.Identity.SubscriptionID(), TenantID: parts.Identity.TenantID(), Name: "Muster"}
+	explainer := &set.Reconciler{Store: p.store, Hosts: p.places(parts), Size: vmss.SizeNamed, Log: parts.Log}
+	rm := &resources.API{Store: groups{p.store}, Subscription: subscription, Locations: locations, Providers: providers()}
+	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
+		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas}
+	rm.Resources, rm.Tag = sets.Resources, sets.Tag
+	routes := append(rm.Routes(), sets.Routes()...)
+	routes = append(routes, publicRoutes(parts)...)
+	return arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
+}
+
+func (p *Plane) places(parts Parts) func() []vmss.Host {
+	return func() []vmss.Host {
+		all := make([]vmss.Host, len(parts.Hosts))
+		for i, h := range parts.Hosts {
+			all[i] = h.Place
+		}
+		return all
+	}
+}
+
+// Run carries out what is asked until ctx is done; machines live on. It returns
+// an error if a lease was lost: whoever holds it now shall be alone.
+func (p *Plane) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var wg sync.WaitGroup
+	for _, run := range p.runs {
+		wg.Go(func() { run(ctx) })
+	}
+	for _, h := range p.hosts {
+		wg.Go(func() {
+			if err := h.Run(ctx); err != nil && ctx.Err() == nil {
+				stop(fmt.Errorf("host %s: %w", h.Name, err))
+			}
+		})
+	}
+	for _, l := range p.leases {
+		wg.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-l.Lost:
+				stop(fmt.Errorf("the lease %q was lost: the state store did not hear of this server in time, and another may have taken over", l.Name))
+			}
+		})
+	}
+	wg.Wait()
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return nil
+}
+
+// Close gives back the leases and stops following the state. The backend is the
+// caller's.
+func (p *Plane) Close() {
+	for _, l := range p.leases {
+		l.Release()
+	}
+	p.stop()
+	p.wg.Wait()
+}

@@ -1,0 +1,74 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/muster-vm/muster/internal/api/compute"
+	"github.com/muster-vm/muster/internal/api/resources"
+	"github.com/muster-vm/muster/internal/arm"
+	"github.com/muster-vm/muster/internal/host/image"
+)
+
+// publicRoutes lists what needs no token: login, discovery, readiness.
+func publicRoutes(parts Parts) []arm.Route {
+	routes := []arm.Route{
+		{Method: http.MethodGet, Path: "/readyz", Public: true, HTTP: http.HandlerFunc(ready)},
+		{Method: http.MethodGet, Path: "/aliases.json", Public: true, HTTP: aliases(parts.Images)},
+	}
+	for _, e := range parts.Identity.Endpoints() {
+		routes = append(routes, arm.Route{Method: e.Method, Path: e.Path, Public: true, HTTP: e.Handler})
+	}
+	return routes
+}
+
+// ready answers once everything is wired: before, nobody listens.
+func ready(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok\n")) // the caller may have gone; there is nobody to tell
+}
+
+// aliases is the document of image aliases that `az` asks for.
+//
+// Source: azure-rest-api-specs, arm-compute/quickstart-templates/aliases.json
+func aliases(images *image.Catalogue) http.HandlerFunc {
+	type reference struct {
+		Publisher string `json:"publisher"`
+		Offer     string `json:"offer"`
+		SKU       string `json:"sku"`
+		Version   string `json:"version"`
+	}
+	return func(w http.ResponseWriter, _ *http.Request) {
+		value := map[string]map[string]reference{}
+		for osType, named := range images.Aliases() {
+			value[osType] = map[string]reference{}
+			for alias, i := range named {
+				value[osType][alias] = reference{i.Publisher, i.Offer, i.SKU, i.Version}
+			}
+		}
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		_ = json.NewEncoder(w).Encode(map[string]any{ // the caller may have gone; there is nobody to tell
+			"outputs": map[string]any{"aliases": map[string]any{"type": "object", "value": value}},
+		})
+	}
+}
+
+// providers lists the namespaces as clients discover them.
+func providers() []resources.Provider {
+	return []resources.Provider{
+		{Namespace: "Microsoft.Compute", Types: []resources.Type{
+			{Name: "virtualMachineScaleSets", Versions: compute.Versions},
+			{Name: "virtualMachineScaleSets/virtualMachines", Versions: compute.Versions},
+			{Name: "locations", Versions: compute.Versions},
+			{Name: "locations/operations", Versions: compute.Versions},
+			{Name: "locations/usages", Versions: compute.Versions},
+			{Name: "locations/vmSizes", Versions: compute.Versions},
+			{Name: "locations/publishers", Versions: compute.Versions},
+		}},
+		{Namespace: "Microsoft.Resources", Types: []resources.Type{
+			{Name: "subscriptions", Versions: resources.Versions},
+			{Name: "resourceGroups", Versions: resources.Versions},
+			{Name: "tags", Versions: resources.Versions},
+		}},
+	}
+}
