@@ -66,6 +66,9 @@ func New[K comparable](o Options[K]) *Controller[K] {
 // Poke asks for key to be reconciled soon. It never blocks; pokes coalesce.
 func (c *Controller[K]) Poke(key K) { c.queue.Add(key) }
 
+// Close lets go of a controller that is not run, or not any more.
+func (c *Controller[K]) Close() { c.queue.ShutDown() }
+
 // Run reconciles until ctx is done, then waits for its workers.
 func (c *Controller[K]) Run(ctx context.Context) {
 	var wg sync.WaitGroup
@@ -76,7 +79,7 @@ func (c *Controller[K]) Run(ctx context.Context) {
 		wg.Go(func() { c.resync(ctx) })
 	}
 	<-ctx.Done()
-	c.queue.ShutDown()
+	c.Close()
 	wg.Wait()
 }
 

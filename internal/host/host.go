@@ -55,7 +55,6 @@ func New(o Options) *Host {
 	h.journal = journal{store: o.Store, fence: o.Lease.Held(), log: o.Log, pending: map[vmss.InstanceKey]vmss.Observation{}, wake: make(chan struct{}, 1)}
 	h.controller = controller.New(controller.Options[vmss.InstanceKey]{Name: "instance", Reconciler: h, List: h.keys,
 		Resync: 5 * time.Minute, Workers: o.Workers, Log: o.Log})
-	h.journal.failed = h.controller.Poke
 	if n, ok := o.Driver.(compute.Notifier); ok {
 		n.Notify(func(id compute.VMID) { h.controller.Poke(keyOf(id)) })
 	}
@@ -66,6 +65,9 @@ func New(o Options) *Host {
 func keyOf(id compute.VMID) vmss.InstanceKey {
 	return vmss.InstanceKey{Set: vmss.UID(id.Set), ID: vmss.InstanceID(id.Instance)}
 }
+
+// Close lets go of a host that is not run, or not any more.
+func (h *Host) Close() { h.controller.Close() }
 
 // Run carries out rows until ctx is done. The virtual machines live on.
 func (h *Host) Run(ctx context.Context) error {

@@ -13,19 +13,22 @@ import (
 // journal writes observations in groups. Until one is committed it answers for
 // the store, so that the next reconcile sees what the last one saw.
 type journal struct {
-	store  *store.Store
-	fence  store.Change // what every commit depends on: the host's lease
-	log    *slog.Logger
-	failed func(vmss.InstanceKey) // asks for the instance to be looked at again
+	store *store.Store
+	fence store.Change // what every commit depends on: the host's lease
+	log   *slog.Logger
 
 	mu      sync.Mutex
 	pending map[vmss.InstanceKey]vmss.Observation
-	order   []vmss.InstanceKey
+	order   []vmss.InstanceKey // of what is pending
 	wake    chan struct{}
 }
 
 // groupSize is how many observations go into one transaction.
 const groupSize = 100
+
+// retryAfter is how long the journal waits for a store that did not take what
+// it wrote.
+const retryAfter = time.Second
 
 // put notes an observation; it is on its way to the store when put returns.
 func (j *journal) put(key vmss.InstanceKey, seen vmss.Observation) {
@@ -55,64 +58,60 @@ func (j *journal) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			j.flush(last)
+			_ = j.flush(last) // was logged; the next start observes again
 			cancel()
 			return
 		case <-j.wake:
-			j.flush(ctx)
+		}
+		for j.flush(ctx) != nil && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(retryAfter):
+			}
 		}
 	}
 }
 
 // flush commits groups until nothing is pending or a commit fails.
-func (j *journal) flush(ctx context.Context) {
+func (j *journal) flush(ctx context.Context) error {
 	for {
-		keys, changes, seen := j.take()
-		if len(keys) == 0 {
-			return
+		changes, seen := j.group()
+		if len(seen) == 0 {
+			return nil
 		}
-		_, err := j.store.Commit(ctx, append(changes, j.fence)...)
-		if err != nil {
-			j.log.WarnContext(ctx, "write observations", "instances", len(keys), "err", err)
+		if _, err := j.store.Commit(ctx, append(changes, j.fence)...); err != nil {
+			j.log.WarnContext(ctx, "write observations", "instances", len(seen), "err", err)
+			return err
 		}
-		j.done(keys, seen, err)
-		if err != nil {
-			return
-		}
+		j.done(seen)
 	}
 }
 
-func (j *journal) take() ([]vmss.InstanceKey, []store.Change, []vmss.Observation) {
+// group returns the oldest that is pending, as changes and as it is.
+func (j *journal) group() ([]store.Change, []vmss.Observation) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	keys := j.order[:min(len(j.order), groupSize)]
-	j.order = j.order[len(keys):]
-	changes := make([]store.Change, len(keys))
-	seen := make([]vmss.Observation, len(keys))
-	for i, k := range keys {
+	n := min(len(j.order), groupSize)
+	changes, seen := make([]store.Change, n), make([]vmss.Observation, n)
+	for i, k := range j.order[:n] {
 		seen[i] = j.pending[k]
 		changes[i] = store.Put(store.Observations, k, seen[i])
 	}
-	return keys, changes, seen
+	return changes, seen
 }
 
-// done forgets what is committed, unless there is a newer one by now. What was
-// not committed is forgotten too: the instance is looked at again.
-func (j *journal) done(keys []vmss.InstanceKey, seen []vmss.Observation, err error) {
+// done forgets the oldest, which are committed as seen; those of which there is
+// news by now go to the end of the queue.
+func (j *journal) done(seen []vmss.Observation) {
 	j.mu.Lock()
-	var again []vmss.InstanceKey
+	defer j.mu.Unlock()
+	keys := j.order[:len(seen)]
+	j.order = j.order[len(seen):]
 	for i, k := range keys {
-		if now, ok := j.pending[k]; ok && now != seen[i] && err == nil {
-			j.order = append(j.order, k)
+		if j.pending[k] == seen[i] {
+			delete(j.pending, k)
 			continue
 		}
-		delete(j.pending, k)
-		if err != nil {
-			again = append(again, k)
-		}
-	}
-	j.mu.Unlock()
-	for _, k := range again {
-		j.failed(k)
+		j.order = append(j.order, k)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/muster-vm/muster/internal/api/compute"
+	"github.com/muster-vm/muster/internal/api/fleet"
 	"github.com/muster-vm/muster/internal/api/resources"
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/controller"
@@ -52,9 +54,15 @@ type Plane struct {
 	store  *store.Store
 	leases []store.Lease
 	hosts  []*host.Host
-	runs   []func(context.Context) // the controllers
-	stop   context.CancelFunc      // ends the store's watch
-	wg     sync.WaitGroup          // of the store's watch
+	loops  []loop             // the controllers
+	stop   context.CancelFunc // ends the store's watch
+	wg     sync.WaitGroup     // of the store's watch
+}
+
+// loop is a controller, whatever its keys.
+type loop interface {
+	Run(context.Context)
+	Close()
 }
 
 // Assemble loads the state, takes the leases that keep other processes from
@@ -102,19 +110,14 @@ func (p *Plane) acquire(ctx context.Context, name string) (store.Lease, error) {
 // wireReconcilers makes the controllers of the control plane and the pokes that
 // wake them.
 func (p *Plane) wireReconcilers(parts Parts, fence store.Change) {
-	places := make([]vmss.Host, len(parts.Hosts))
-	for i, h := range parts.Hosts {
-		places[i] = h.Place
-	}
-	hosts := func() []vmss.Host { return append([]vmss.Host(nil), places...) }
 	sets := controller.New(controller.Options[vmss.UID]{Name: "set", Workers: 4, Log: parts.Log, List: p.setUIDs,
-		Reconciler: &set.Reconciler{Store: p.store, Hosts: hosts, Size: vmss.SizeNamed, Fence: fence, Check: parts.Config.CheckPlan, Log: parts.Log}})
+		Reconciler: &set.Reconciler{Store: p.store, Hosts: parts.places, Size: vmss.SizeNamed, Fence: fence, Check: parts.Config.CheckPlan, Log: parts.Log}})
 	groups := controller.New(controller.Options[store.GroupKey]{Name: "group", Log: parts.Log, List: p.groupKeys,
 		Reconciler: &group.Reconciler{Store: p.store, Fence: fence, Log: parts.Log}})
 	rubbish := controller.New(controller.Options[struct{}]{Name: "garbage", Log: parts.Log,
 		List:       func(context.Context) ([]struct{}, error) { return []struct{}{{}}, nil },
 		Reconciler: &garbage.Reconciler{Store: p.store, Fence: fence, Log: parts.Log}})
-	p.runs = append(p.runs, sets.Run, groups.Run, rubbish.Run)
+	p.loops = append(p.loops, sets, groups, rubbish)
 
 	store.OnChange(p.store, store.ScaleSets, func(k vmss.Key) {
 		if e, ok := store.Get(p.store, store.ScaleSets, k); ok {
@@ -165,24 +168,23 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	c := parts.Config
 	locations := []string{c.Location}
 	subscription := resource.Subscription{ID: parts.Identity.SubscriptionID(), TenantID: parts.Identity.TenantID(), Name: "Muster"}
-	explainer := &set.Reconciler{Store: p.store, Hosts: p.places(parts), Size: vmss.SizeNamed, Log: parts.Log}
+	explainer := &set.Reconciler{Store: p.store, Hosts: parts.places, Size: vmss.SizeNamed, Log: parts.Log}
 	rm := &resources.API{Store: groups{p.store}, Subscription: subscription, Locations: locations, Providers: providers()}
 	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
-	routes := append(rm.Routes(), sets.Routes()...)
-	routes = append(routes, publicRoutes(parts)...)
+	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet}
+	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), publicRoutes(parts))
 	return arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
 }
 
-func (p *Plane) places(parts Parts) func() []vmss.Host {
-	return func() []vmss.Host {
-		all := make([]vmss.Host, len(parts.Hosts))
-		for i, h := range parts.Hosts {
-			all[i] = h.Place
-		}
-		return all
+// places lists the hosts as placement sees them.
+func (p Parts) places() []vmss.Host {
+	all := make([]vmss.Host, len(p.Hosts))
+	for i, h := range p.Hosts {
+		all[i] = h.Place
 	}
+	return all
 }
 
 // Run carries out what is asked until ctx is done; machines live on. It returns
@@ -191,8 +193,8 @@ func (p *Plane) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var wg sync.WaitGroup
-	for _, run := range p.runs {
-		wg.Go(func() { run(ctx) })
+	for _, l := range p.loops {
+		wg.Go(func() { l.Run(ctx) })
 	}
 	for _, h := range p.hosts {
 		wg.Go(func() {
@@ -220,6 +222,12 @@ func (p *Plane) Run(ctx context.Context) error {
 // Close gives back the leases and stops following the state. The backend is the
 // caller's.
 func (p *Plane) Close() {
+	for _, l := range p.loops {
+		l.Close()
+	}
+	for _, h := range p.hosts {
+		h.Close()
+	}
 	for _, l := range p.leases {
 		l.Release()
 	}

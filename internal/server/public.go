@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/muster-vm/muster/internal/api/compute"
+	"github.com/muster-vm/muster/internal/api/fleet"
 	"github.com/muster-vm/muster/internal/api/resources"
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/host/image"
@@ -64,6 +65,10 @@ func providers() []resources.Provider {
 			{Name: "locations/usages", Versions: compute.Versions},
 			{Name: "locations/vmSizes", Versions: compute.Versions},
 			{Name: "locations/publishers", Versions: compute.Versions},
+		}},
+		{Namespace: fleet.Namespace, Types: []resources.Type{
+			{Name: "explanations", Versions: fleet.Versions},
+			{Name: "revisions", Versions: fleet.Versions},
 		}},
 		{Namespace: "Microsoft.Resources", Types: []resources.Type{
 			{Name: "subscriptions", Versions: resources.Versions},
