@@ -53,7 +53,7 @@ type errorBody struct {
 // become details of a sum that has the first one's kind and code; if one part
 // is Internal, so is the sum, and nothing of it is shown.
 func flatten(err error) *resource.Error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // joins are looked at as they are
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return sum(joined.Unwrap(), err)
 	}
 	if e, ok := errors.AsType[*resource.Error](err); ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"slices"
@@ -189,9 +190,7 @@ func (r *Request) write(w http.ResponseWriter, resp *Response) error {
 		return err
 	}
 	h := w.Header()
-	for k, v := range resp.Header {
-		h[k] = v
-	}
+	maps.Copy(h, resp.Header)
 	if resp.Async != nil {
 		resp.Async.set(h, r)
 	}

@@ -197,7 +197,7 @@ func TestPreconditionsHoldForListsStarsAndWeakTags(t *testing.T) {
 		{"If-Match", `"1"`, "7", false}, {"If-Match", "*", "7", true}, {"If-Match", "*", "", false},
 		{"If-None-Match", "*", "7", false}, {"If-None-Match", "*", "", true}, {"If-None-Match", `"1"`, "7", true},
 	} {
-		r := &arm.Request{HTTP: httptest.NewRequest("PUT", "/", nil)}
+		r := &arm.Request{HTTP: httptest.NewRequest(http.MethodPut, "/", nil)}
 		r.HTTP.Header.Set(c.header, c.value)
 		if err := arm.Precondition(r, c.current); (err == nil) != c.ok || err != nil && !resource.Is(err, resource.Precondition) {
 			t.Errorf("%s: %s with %q: %v", c.header, c.value, c.current, err)
@@ -208,7 +208,7 @@ func TestPreconditionsHoldForListsStarsAndWeakTags(t *testing.T) {
 func TestPagesFollowEachOtherToTheEnd(t *testing.T) {
 	all, seen, next := []string{"a", "b", "c", "d", "e"}, []string(nil), "https://h/x?api-version=1&$filter=y"
 	for next != "" {
-		r := &arm.Request{HTTP: httptest.NewRequest("GET", next, nil), Base: "https://h"}
+		r := &arm.Request{HTTP: httptest.NewRequest(http.MethodGet, next, nil), Base: "https://h"}
 		page, link, err := arm.Page(r, all, 2, func(s string) string { return s })
 		if err != nil {
 			t.Fatal(err)
@@ -218,14 +218,14 @@ func TestPagesFollowEachOtherToTheEnd(t *testing.T) {
 	if diff := cmp.Diff(all, seen); diff != "" {
 		t.Error(diff)
 	}
-	r := &arm.Request{HTTP: httptest.NewRequest("GET", "/x?$skiptoken=zzz", nil)}
+	r := &arm.Request{HTTP: httptest.NewRequest(http.MethodGet, "/x?$skiptoken=zzz", nil)}
 	if _, _, err := arm.Page(r, all, 2, func(s string) string { return s }); !resource.Is(err, resource.Invalid) {
 		t.Errorf("a foreign token: %v", err)
 	}
 }
 
 func TestBodiesAbove4MiBAreRefused(t *testing.T) {
-	r := httptest.NewRequest("POST", web+"/restart?api-version=2024-01-01", strings.NewReader(strings.Repeat("x", 4<<20+1)))
+	r := httptest.NewRequest(http.MethodPost, web+"/restart?api-version=2024-01-01", strings.NewReader(strings.Repeat("x", 4<<20+1)))
 	r.Header.Set("Authorization", "Bearer good")
 	w := httptest.NewRecorder()
 	server(t, echo).ServeHTTP(w, r)

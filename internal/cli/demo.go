@@ -75,7 +75,7 @@ func (d *demo) run(ctx context.Context, state string) (err error) {
 	}
 	for !poller.Done() {
 		d.progress(ctx, begin)
-		if _, err := poller.Poll(ctx); err != nil {
+		if _, err := poller.Poll(ctx); err != nil { //nolint:bodyclose // the SDK closes it
 			return err
 		}
 		if err := pause(ctx, time.Second); err != nil {

@@ -22,7 +22,7 @@ const largest = 5
 // control plane died is done again, as users do.
 type story struct {
 	t    *testing.T
-	ctx  context.Context //nolint:containedctx // of one test
+	ctx  context.Context
 	f    *fleettest.Fleet
 	c    *fleettest.Client
 	fuse *fleettest.Fuse

@@ -6,6 +6,7 @@ package fleettest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -141,8 +142,7 @@ func (f *Fleet) Start(ctx context.Context) error {
 	}
 	f.plane, err = server.Assemble(ctx, server.Parts{Config: f.config(), Backend: f.session, Identity: who, Images: f.images, Hosts: hosts, Log: f.opts.Log})
 	if err != nil {
-		f.session.Close()
-		return err
+		return errors.Join(err, f.session.Close())
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	f.stop = stop
@@ -162,7 +162,7 @@ func (f *Fleet) Stop() {
 	f.stop()
 	f.done.Wait()
 	f.plane.Close()
-	f.session.Close()
+	_ = f.session.Close() // the records outlive it
 	f.plane = nil
 }
 
@@ -170,10 +170,10 @@ func (f *Fleet) Stop() {
 func (f *Fleet) Machines() int { return f.Ledger.Alive() }
 
 // Boots returns how often each machine that exists was booted.
-func (f *Fleet) Boots() map[compute.VMID]int {
+func (f *Fleet) Boots(ctx context.Context) map[compute.VMID]int {
 	boots := map[compute.VMID]int{}
 	for _, h := range f.hosts {
-		for vm, err := range h.Driver.List(context.Background()) {
+		for vm, err := range h.Driver.List(ctx) {
 			if err == nil {
 				boots[vm.ID] = f.Ledger.Count(vm.ID).Boots
 			}
@@ -186,7 +186,7 @@ func (f *Fleet) Boots() map[compute.VMID]int {
 // operations, their outcomes and leases.
 func (f *Fleet) Records(ctx context.Context) (left []string, err error) {
 	session := f.db.Open()
-	defer session.Close()
+	defer session.Close() //nolint:errcheck // read only
 	_, err = session.Load(ctx, func(i store.Item) error {
 		switch root, _, _ := strings.Cut(i.Key, "/"); root {
 		case "operations", "outcomes", "leases", "groups":

@@ -83,7 +83,7 @@ func TestTheSDKRunsAFleetInVirtualTime(t *testing.T) {
 		if _, err := fleettest.Wait(ctx, restart, err); err != nil {
 			t.Fatal("restart:", err)
 		}
-		boots := slices.Collect(maps.Values(f.Boots()))
+		boots := slices.Collect(maps.Values(f.Boots(ctx)))
 		if slices.Sort(boots); !slices.Equal(boots, append(slices.Repeat([]int{1}, 17), 2, 2, 2)) {
 			t.Fatalf("after a restart of three, machines have booted %v times", boots)
 		}
@@ -138,7 +138,7 @@ func TestAStoppedControlPlaneLeavesMachinesAloneAndFindsThemAgain(t *testing.T) 
 		if got := powers(all); err != nil || got["Succeeded running"] != 9 || f.Machines() != 9 {
 			t.Fatalf("instances %v and %d machines, want 9 running (%v)", got, f.Machines(), err)
 		}
-		for id, n := range f.Boots() {
+		for id, n := range f.Boots(ctx) {
 			if n != 1 {
 				t.Errorf("machine %s booted %d times", id, n)
 			}

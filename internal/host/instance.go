@@ -32,14 +32,14 @@ func (h *Host) Reconcile(ctx context.Context, key vmss.InstanceKey) (time.Time, 
 	if row.Value.Host != h.Name {
 		return time.Time{}, nil
 	}
+	var step plan.Step
 	s, err := h.look(ctx, key, *row.Value)
-	if err != nil {
-		return h.record(s, plan.Step{}, err), nil
+	if err == nil {
+		step = plan.Instance(s.row, s.seen, s.machine(), time.Now())
+		err = h.do(ctx, &s, step)
 	}
-	step := plan.Instance(s.row, s.seen, s.machine(), time.Now())
-	err = h.do(ctx, &s, step)
 	if ctx.Err() != nil {
-		return time.Time{}, nil // shutting down: nothing that was cut short counts as a failure
+		return time.Time{}, nil //nolint:nilerr // shutting down: nothing that was cut short counts as a failure
 	}
 	return h.record(s, step, err), nil
 }
@@ -110,7 +110,7 @@ func (h *Host) do(ctx context.Context, s *scene, step plan.Step) error {
 	if step.Do == plan.Nothing {
 		return nil
 	}
-	h.Log.InfoContext(ctx, string(step.Do)+" instance", "scale_set", s.set.ID.Name(), "instance", s.row.ID.String(), "host", h.Name, "reason", step.Why)
+	h.Log.InfoContext(ctx, string(step.Do)+" instance", "scale_set", s.set.ID.Name(), "instance", s.row.ID.String(), "host", h.Name, "reason", step.Why) //nolint:sloglint // actions are a closed set of constants
 	fence := compute.Fence{Lease: h.Lease.Revision, Generation: s.row.Generation}
 	var err error
 	switch step.Do {

@@ -41,7 +41,7 @@ func serve(id *identity.Identity, r *http.Request) *httptest.ResponseRecorder {
 }
 
 func login(id *identity.Identity, form url.Values) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("POST", "https://localhost:8443/adfs/oauth2/token", strings.NewReader(form.Encode()))
+	r := httptest.NewRequest(http.MethodPost, "https://localhost:8443/adfs/oauth2/token", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return serve(id, r)
 }
@@ -217,7 +217,7 @@ func FuzzTokenForm(f *testing.F) {
 	f.Add("grant_type=client_credentials&scope=%20&client_id=a")
 	f.Add("grant_type=client_credentials&resource=https://localhost&client_id=")
 	f.Fuzz(func(t *testing.T, body string) {
-		r := httptest.NewRequest("POST", "https://localhost/adfs/oauth2/token", strings.NewReader(body))
+		r := httptest.NewRequest(http.MethodPost, "https://localhost/adfs/oauth2/token", strings.NewReader(body))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		if w := serve(shared(), r); w.Code < 400 || w.Code >= 500 {
 			t.Error(w.Code, w.Body)

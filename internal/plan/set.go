@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/muster-vm/muster/internal/vmss"
@@ -205,16 +206,8 @@ func (d *draft) finish() Plan {
 		case e.created:
 			d.plan.Edits = append(d.plan.Edits, Create{e.Row})
 		case len(e.why) > 0:
-			d.plan.Edits = append(d.plan.Edits, Change{e.Row, join(e.why)})
+			d.plan.Edits = append(d.plan.Edits, Change{e.Row, strings.Join(e.why, ", ")})
 		}
 	}
 	return d.plan
-}
-
-func join(why []string) string {
-	s := why[0]
-	for _, w := range why[1:] {
-		s += ", " + w
-	}
-	return s
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -60,11 +62,21 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			saveMemory()
 			return Serve(cmd.Context(), c, cmd.OutOrStdout(), c.logger(cmd.ErrOrStderr()))
 		},
 	}
 	f.registerServe(cmd)
 	return cmd
+}
+
+// saveMemory has garbage collected twice as often as usual, unless $GOGC says
+// how often: nearly all of the server's memory is records, which stay, and it
+// makes little garbage.
+func saveMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 }
 
 func downCommand() *cobra.Command {

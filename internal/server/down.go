@@ -60,7 +60,7 @@ func endMachines(ctx context.Context, c Config, log *slog.Logger) (int, error) {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
-	driver, err := qemu.Open(qemu.Options{Root: dir, Images: files{&image.Catalogue{}}, Log: log})
+	driver, err := qemu.Open(ctx, qemu.Options{Root: dir, Images: files{&image.Catalogue{}}, Log: log})
 	if err != nil {
 		return 0, err
 	}

@@ -40,7 +40,7 @@ func openQEMU(ctx context.Context, c Config, images *image.Catalogue, log *slog.
 			log.WarnContext(ctx, "close the network", "err", err)
 		}
 	}}
-	driver, err := qemu.Open(qemu.Options{Root: filepath.Join(c.State, computeDir), Images: files{images}, Taps: fabric, Accel: accel(ctx, c, images, log), Log: log})
+	driver, err := qemu.Open(ctx, qemu.Options{Root: filepath.Join(c.State, computeDir), Images: files{images}, Taps: fabric, Accel: accel(ctx, c, images, log), Log: log})
 	if err != nil {
 		closers[0]()
 		return HostPart{}, nil, err

@@ -158,7 +158,7 @@ func run(ctx context.Context, plane *Plane, listener net.Listener, parts Parts, 
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()
 	if err := web.Shutdown(grace); err != nil {
-		web.Close()
+		_ = web.Close() // what does not end by itself is cut
 	}
 	wg.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {

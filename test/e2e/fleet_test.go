@@ -68,7 +68,7 @@ func (s *server) guest(set, id string) map[string]string {
 		}
 		defer res.Body.Close()
 		b, err := io.ReadAll(res.Body)
-		for _, word := range strings.Fields(string(b)) {
+		for word := range strings.FieldsSeq(string(b)) {
 			if k, v, ok := strings.Cut(word, "="); ok {
 				facts[k] = v
 			}

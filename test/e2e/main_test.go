@@ -6,6 +6,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ const insideEnv = "MUSTER_E2E_INSIDE"
 
 // inside runs in a fresh network, mount and process namespace: when the shell
 // that is process 1 in there ends, every machine ends with it.
-const inside = `mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns && ip link set lo up && "$0" "$@"`
+const inside = `mkdir -p /run/netns && mount -t tmpfs /run/netns && ip link set lo up && "$0" "$@"`
 
 func TestMain(m *testing.M) {
 	if os.Getenv(insideEnv) != "" {
@@ -32,7 +33,8 @@ func TestMain(m *testing.M) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), insideEnv+"=1")
 	if err := cmd.Run(); err != nil {
-		if exit, ok := err.(*exec.ExitError); ok {
+		exit := &exec.ExitError{}
+		if errors.As(err, &exit) {
 			os.Exit(exit.ExitCode())
 		}
 		fmt.Fprintln(os.Stderr, "enter the namespaces of the test:", err)

@@ -39,7 +39,7 @@ func readBack(t *testing.T, path string) (label string, files map[string]string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer disk.Close() //nolint:errcheck // read only
+	defer disk.Close()
 	volume, err := iso9660.Read(file.New(disk, true), 0, 0, 2048)
 	if err != nil {
 		t.Fatal(err)

@@ -62,7 +62,7 @@ func boot(ctx context.Context, accel string, guest Image) error {
 		}
 		if b, err := os.ReadFile(serial); err == nil && bytes.Contains(b, []byte(sign)) {
 			cancel()
-			<-ended
+			<-ended //nolint:errcheck // it was killed
 			return nil
 		}
 	}

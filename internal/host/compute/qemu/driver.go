@@ -62,7 +62,7 @@ type Driver struct {
 	world world
 	crash func(step string) error // in tests: an error stands for the process having died
 
-	ctx  context.Context // ends with Close; what runs beside the calls stops then
+	ctx  context.Context //nolint:containedctx // ends with Close; what runs beside the calls stops then
 	stop context.CancelFunc
 	work sync.WaitGroup
 
@@ -80,11 +80,11 @@ var (
 
 // Open returns a driver over the machines under opts.Root. Processes that run
 // already are adopted, and power requests that were under way go on.
-func Open(opts Options) (*Driver, error) {
-	return open(opts, &host{binary: cmp.Or(opts.Binary, DefaultBinary)}, nil)
+func Open(ctx context.Context, opts Options) (*Driver, error) {
+	return open(ctx, opts, &host{binary: cmp.Or(opts.Binary, DefaultBinary)}, nil)
 }
 
-func open(opts Options, w world, crash func(string) error) (*Driver, error) {
+func open(ctx context.Context, opts Options, w world, crash func(string) error) (*Driver, error) {
 	opts.Accel = cmp.Or(opts.Accel, DefaultAccel)
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -94,7 +94,7 @@ func open(opts Options, w world, crash func(string) error) (*Driver, error) {
 		return nil, errDisk(opts.Root, err, "")
 	}
 	d := &Driver{opts: opts, root: root(dir), world: w, crash: crash, machines: map[string]*machine{}}
-	d.ctx, d.stop = context.WithCancel(context.Background())
+	d.ctx, d.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := d.load(); err != nil {
 		d.stop()
 		return nil, errDisk(opts.Root, err, "")

@@ -68,10 +68,10 @@ func newLab(t *testing.T) *lab {
 	l := &lab{t: t, opts: qemu.Options{Root: t.TempDir(), Images: tiny(t)}, change: make(chan struct{}, 1)}
 	l.reopen()
 	t.Cleanup(func() {
-		for vm := range l.driver.List(context.Background()) {
+		for vm := range l.driver.List(context.Background()) { //nolint:errcheck // reported below
 			l.driver.Delete(context.Background(), compute.Fence{Lease: 1 << 40}, vm.ID, compute.All) //nolint:errcheck // reported below
 		}
-		for vm := range l.driver.List(context.Background()) {
+		for vm := range l.driver.List(context.Background()) { //nolint:errcheck // there is nothing to list then
 			t.Errorf("left behind: %+v", vm)
 		}
 		l.driver.Close()
@@ -84,7 +84,7 @@ func (l *lab) reopen() compute.Driver {
 	if l.driver != nil {
 		l.driver.Close()
 	}
-	d, err := qemu.Open(l.opts)
+	d, err := qemu.Open(l.t.Context(), l.opts)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func (l *lab) run(id compute.VMID, script string) string {
 func (l *lab) disks(id compute.VMID) map[string]string {
 	found := map[string]string{}
 	dir := filepath.Join(l.opts.Root, "disks", id.Set+"-"+strconv.FormatInt(id.Instance, 10))
-	entries, _ := os.ReadDir(dir) //nolint:errcheck // no directory: no disks
+	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -38,7 +39,7 @@ func (h *host) start(dir string, run int64, argv []string, files []*os.File) (pr
 	if err != nil {
 		return nil, errDisk(dir, err, "")
 	}
-	defer said.Close() //nolint:errcheck // the process has its own
+	defer said.Close()
 	cmd := exec.Command(h.binary, argv...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = dir, said, said, files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -69,7 +70,7 @@ func (h *host) dial(ctx context.Context, dir, socket string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer open.Close() //nolint:errcheck // read only
+	defer open.Close()
 	return d.DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", open.Fd(), socket))
 }
 
@@ -107,7 +108,8 @@ func diskFailure(ctx context.Context, path, said string, err error) error {
 	if ctx.Err() != nil {
 		return canceled(ctx.Err())
 	}
-	if e, ok := err.(*exec.ExitError); ok {
+	e := &exec.ExitError{}
+	if errors.As(err, &e) {
 		return errDisk(path, fmt.Errorf("qemu-img: %s: %w", said, e), said)
 	}
 	return errProgram("qemu-img", "qemu-utils", err)
@@ -149,7 +151,8 @@ func (h *host) inspect(ctx context.Context, d newDisk) (int64, error) {
 		return size, nil
 	}
 	out, said, err := qemuImg(ctx, "info", "-U", "-f", d.image.Format, "--output=json", "--", path)
-	if _, exited := err.(*exec.ExitError); exited && ctx.Err() == nil {
+	exitError := &exec.ExitError{}
+	if errors.As(err, &exitError) {
 		return 0, errBadImage(d.digest, path, said)
 	}
 	if err != nil {

@@ -74,7 +74,7 @@ func (m *machine) plug(ctx context.Context, cards []args.Card) ([]*os.File, erro
 
 func closeAll(files []*os.File) {
 	for _, f := range files {
-		f.Close() //nolint:errcheck // the process has its own
+		f.Close()
 	}
 }
 

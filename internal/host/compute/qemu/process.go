@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,7 +55,7 @@ func (p *unixProcess) hasExited() (yes bool) {
 
 // release implements process. Whoever watches a process that is not our child
 // stops; a child is waited for all the same.
-func (p *unixProcess) release() { p.pidfd.Close() } //nolint:errcheck // nothing was written
+func (p *unixProcess) release() { p.pidfd.Close() }
 
 // reason implements process: QEMU's last words, or the signal that ended it.
 func (p *unixProcess) reason() string {
@@ -74,8 +75,8 @@ func lastWords(path string) string {
 		return ""
 	}
 	lines := strings.Split(string(b[max(0, len(b)-4096):]), "\n")
-	for i := len(lines) - 1; i >= 0; i-- {
-		line := strings.TrimSpace(lines[i])
+	for _, line := range slices.Backward(lines) {
+		line := strings.TrimSpace(line)
 		if _, said, ok := strings.Cut(line, ": "); ok {
 			line = said // what precedes is the program's name
 		}

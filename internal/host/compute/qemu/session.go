@@ -31,7 +31,7 @@ const (
 type session struct {
 	m      *machine
 	proc   process
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // of everything that is heard of the process
 	cancel context.CancelFunc
 	agent  *guest.Agent
 	reset  chan struct{} // the guest began to boot again
@@ -241,7 +241,7 @@ func (s *session) ready() {
 	if err != nil {
 		version = "unknown"
 	}
-	system, _ := s.agent.OSInfo(s.ctx) //nolint:errcheck // a guest need not tell
+	system, _ := s.agent.OSInfo(s.ctx)
 	s.update(func(r *record) bool {
 		r.Ready, r.Agent = s.proc.run(), version
 		r.OSName, r.OSVersion = system.Name, system.Version
@@ -309,7 +309,7 @@ func (s *session) trimSerial() {
 	if err != nil {
 		return
 	}
-	defer f.Close() //nolint:errcheck // nothing is lost that matters
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil || info.Size() <= maxSerial {
 		return

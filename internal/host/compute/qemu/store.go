@@ -218,6 +218,6 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	return f.Sync()
 }

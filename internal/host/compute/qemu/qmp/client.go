@@ -97,7 +97,7 @@ func New(ctx context.Context, conn net.Conn) (*Client, error) {
 	c.version = fmt.Sprintf("%d.%d.%d", v.Major, v.Minor, v.Micro)
 	go c.read(lines)
 	if err := c.Execute(ctx, "qmp_capabilities", nil, nil); err != nil {
-		c.Close()
+		c.Close() //nolint:errcheck // the first error says more
 		return nil, err
 	}
 	return c, nil
