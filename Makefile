@@ -69,7 +69,7 @@ unit:
 	go test $(RACE) -timeout 10m ./... 2>&1 | tee $(RESULTS)/1-unit.out | sed '/\[no test files\]/d'
 
 .PHONY: e2e
-e2e:
+e2e: build
 	@mkdir -p $(RESULTS)
 	$(if $(E2E_HERE),MUSTER_TINY_GUEST=$(GUEST) $(PLAIN) go test -v -tags e2e -count=1 -p 1 -timeout 30m $(E2E_HERE) 2>&1 | tee $(RESULTS)/2-e2e.out | sed '/\[no test files\]/d')
 
@@ -107,8 +107,9 @@ fuzz: ## Run every fuzz target for a few seconds each (FUZZTIME=5s)
 	done
 
 .PHONY: bench
-bench: ## Run the benchmarks and print their figures (ONLY=name for one)
-	@ONLY='$(ONLY)' bench/run.sh
+bench: build ## Measure the targets and print their figures (ONLY=P3,P4 for some; GUESTS=10)
+	@$(MAKE) guest || echo "skip: the tiny guest could not be built here; what boots it is not measured"
+	@ONLY='$(ONLY)' GUESTS='$(GUESTS)' PAIRS='$(PAIRS)' RUNS='$(RUNS)' bench/run.sh
 
 ##@ Change
 
