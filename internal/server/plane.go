@@ -85,6 +85,9 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := parts.Images.Prune(p.images(parts.Images)); err != nil {
+		p.log.WarnContext(ctx, "remove images that nobody uses", "err", err)
+	}
 	p.wireReconcilers(parts, lead.Held())
 	for _, part := range parts.Hosts {
 		if err := p.wireHost(ctx, parts, part); err != nil {
@@ -93,6 +96,16 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 	}
 	p.Handler, err = p.wireAPI(parts)
 	return p, err
+}
+
+// images tells which images' files are kept: those in the catalogue, and those
+// that a model revision pins.
+func (p *Plane) images(catalogue *image.Catalogue) func(digest string) bool {
+	used := map[string]bool{}
+	for _, e := range store.All(p.store, store.Revisions) {
+		used[e.Value.Model.Image.Digest] = true
+	}
+	return func(digest string) bool { return used[digest] || catalogue.Has(digest) }
 }
 
 func (p *Plane) acquire(ctx context.Context, name string) (store.Lease, error) {

@@ -96,7 +96,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts Parts, err error) {
 	parts = Parts{Config: c, Log: log}
 	parts.Images, err = image.Open(ctx, image.Options{Tiny: c.Images.Tiny, File: c.Images.Catalogue, Allowed: c.Images.Allowed,
-		CacheDir: filepath.Join(c.State, imageDir), Simulated: c.Driver == "sim"})
+		CacheDir: filepath.Join(c.State, imageDir), Pins: filepath.Join(c.State, imageDir), Simulated: c.Driver == "sim"})
 	if err != nil {
 		return parts, err
 	}
@@ -152,6 +152,15 @@ func run(ctx context.Context, plane *Plane, listener net.Listener, parts Parts, 
 		}
 	})
 	wg.Go(func() { stop(plane.Run(ctx)) })
+	if b, ok := parts.Backend.(interface{ Done() <-chan struct{} }); ok {
+		wg.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-b.Done():
+				stop(errors.New("the state store broke down; the log says why. Mend that and start the server again"))
+			}
+		})
+	}
 	fmt.Fprintf(out, "ready https://%s\n", listener.Addr())
 	<-ctx.Done()
 	parts.Log.InfoContext(ctx, "stopping; virtual machines keep running")

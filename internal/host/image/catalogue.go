@@ -3,6 +3,7 @@ package image
 import (
 	"cmp"
 	"context"
+	"os"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ type Options struct {
 	File      string   // the catalogue file, YAML or JSON
 	Allowed   []string // directories that the catalogue file may point into
 	CacheDir  string   // where digests of files are remembered, made if missing; empty hashes at every start
+	Pins      string   // where images that are in use are kept as they were, made if missing; empty pins none
 	Simulated bool     // nothing runs: no image needs files, and those with an alias of `az` are known
 }
 
@@ -35,7 +37,8 @@ type Files struct {
 // are returned as the catalogue spells them.
 type Catalogue struct {
 	opts    Options
-	images  []*entry        // sorted by URN; versions by number
+	images  []*entry // sorted by URN; versions by number
+	pins    pins
 	missing *resource.Error // why the built-in guest is not among images, if so
 }
 
@@ -56,8 +59,13 @@ type entry struct {
 // Hashing files that are not in the cache takes as long as reading them; the
 // context ends it.
 func Open(ctx context.Context, opts Options) (*Catalogue, error) {
-	c := &Catalogue{opts: opts}
+	c := &Catalogue{opts: opts, pins: pins(opts.Pins)}
 	var err error
+	if opts.Pins != "" {
+		if err := os.MkdirAll(opts.Pins, 0o700); err != nil {
+			return nil, pinError(opts.Pins, err)
+		}
+	}
 	if c.images, err = readFile(opts); err != nil {
 		return nil, err
 	}
@@ -248,11 +256,16 @@ func (c *Catalogue) family(ref vmss.Image) []*entry {
 	return all
 }
 
-// Files returns the files of the image with a digest, after making sure that
-// they are what they were; files whose size or time changed are read for that.
-// If they are not, it is NotFound, code ImageNotFound, and names the file and
-// the remedy. A simulated catalogue has no files.
+// Files returns the files of the image with a digest. The first time it makes
+// sure that they are what they were (files whose size or time changed are read
+// for that) and pins them, if Pins is set; from then on they stay the same,
+// whatever becomes of those in the catalogue. It fails with NotFound, code
+// ImageNotFound, and names the file and the remedy. A simulated catalogue has no
+// files.
 func (c *Catalogue) Files(ctx context.Context, digest string) (Files, error) {
+	if files, ok, err := c.pins.get(digest); ok || err != nil {
+		return files, err
+	}
 	found := notFound("The host has no image %s: its files were replaced, or its entry was removed. Choose the model's image again, "+
 		"or put the old files back and start the server again. %s", digest, c.known())
 	for _, e := range c.images {
@@ -264,11 +277,22 @@ func (c *Catalogue) Files(ctx context.Context, digest string) (Files, error) {
 			return Files{}, err
 		}
 		if fault == nil {
-			return e.files, nil
+			return c.pin(ctx, digest, e.files)
 		}
 		found = fault // another image may have the same content elsewhere
 	}
 	return Files{}, found
+}
+
+func (c *Catalogue) pin(ctx context.Context, digest string, files Files) (Files, error) {
+	if c.pins == "" {
+		return files, nil
+	}
+	if err := c.pins.add(ctx, digest, files); err != nil {
+		return Files{}, pinError(string(c.pins), err)
+	}
+	pinned, _, err := c.pins.get(digest)
+	return pinned, err
 }
 
 // verify returns a fault if a file is not what it was.
