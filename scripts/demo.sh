@@ -47,7 +47,7 @@ while ! grep -q '^ready ' "$state/server.out" 2>/dev/null; do
 	fi
 	sleep 0.1
 done
-head -n 1 "$state/server.out"
+grep '^ready ' "$state/server.out"
 $muster demo --state "$state" --endpoint "https://localhost:$port"
 echo
 echo "The server's log is $state/server.log. Ctrl-C ends the demo."
