@@ -1,6 +1,10 @@
 package server
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // machineMemoryMB returns how much memory this machine has, and 0 if it does
 // not tell.
@@ -10,4 +14,10 @@ func machineMemoryMB() int {
 		return 0
 	}
 	return int(info.Totalram * uint64(info.Unit) >> 20)
+}
+
+// isTerminal reports whether a person may be looking at the file.
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }

@@ -60,9 +60,18 @@ func Serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) (err 
 	}
 	undo.push(plane.Close)
 	if first != nil {
-		fmt.Fprintf(out, "first start: log in with the owner's credentials in %s (client id %s)\n", filepath.Join(c.State, "admin.json"), first.ClientID)
+		introduce(out, filepath.Join(c.State, "admin.json"), *first)
 	}
 	return run(ctx, plane, listener, parts, out)
+}
+
+// introduce tells of the owner that the first start made. The secret is shown
+// this once, and only to a person: what is not a terminal may be kept as a log.
+func introduce(out io.Writer, file string, owner identity.Credentials) {
+	fmt.Fprintf(out, "first start: the owner's credentials are in %s\n", file)
+	if f, ok := out.(*os.File); ok && isTerminal(f) {
+		fmt.Fprintf(out, "  client id     %s\n  client secret %s (shown this once)\n", owner.ClientID, owner.ClientSecret)
+	}
 }
 
 // stateDir makes the state directory and returns its absolute path, the same
@@ -143,7 +152,7 @@ const shutdownLimit = 5 * time.Second
 func run(ctx context.Context, plane *Plane, listener net.Listener, parts Parts, out io.Writer) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	web := &http.Server{Handler: plane.Handler, TLSConfig: parts.Identity.TLSConfig(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+	web := &http.Server{Handler: plane.Handler, TLSConfig: parts.Identity.TLSConfig(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(parts.Log.Handler(), slog.LevelDebug)}
 	var wg sync.WaitGroup
 	wg.Go(func() {
