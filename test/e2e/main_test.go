@@ -18,7 +18,7 @@ const insideEnv = "MUSTER_E2E_INSIDE"
 
 // inside runs in a fresh network, mount and process namespace: when the shell
 // that is process 1 in there ends, every machine ends with it.
-const inside = `mkdir -p /run/netns && mount -t tmpfs /run/netns && ip link set lo up && "$0" "$@"`
+const inside = `mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip link set lo up && "$0" "$@"`
 
 func TestMain(m *testing.M) {
 	if os.Getenv(insideEnv) != "" {
