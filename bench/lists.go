@@ -13,23 +13,29 @@ import (
 // view lists a set with instance views.
 const view = "/virtualMachines?$expand=instanceView"
 
-// walk follows a list from its first page to its last, and returns how many
-// instances there were, how many bytes they took, and the links to the pages.
-func (s *server) walk(ctx context.Context, set string) (instances, length int, pages []string, err error) {
+// tour is what was seen of a list from its first page to its last.
+type tour struct {
+	instances int
+	length    int      // in bytes
+	pages     []string // links to them
+}
+
+// walk follows a list to its end.
+func (s *server) walk(ctx context.Context, set string) (t tour, err error) {
 	var into bytes.Buffer
 	for link := sets + set + view; link != ""; {
 		raw, err := s.fetch(ctx, link, &into)
 		if err != nil {
-			return 0, 0, nil, err
+			return t, err
 		}
-		pages = append(pages, link)
-		instances += bytes.Count(raw, []byte(`"instanceId":`))
-		length += len(raw)
+		t.pages = append(t.pages, link)
+		t.instances += bytes.Count(raw, []byte(`"instanceId":`))
+		t.length += len(raw)
 		if link, err = nextLink(raw); err != nil {
-			return 0, 0, nil, err
+			return t, err
 		}
 	}
-	return instances, length, pages, nil
+	return t, nil
 }
 
 // nextLink reads the end of a page only, for the client is not what is
@@ -55,14 +61,14 @@ func (b *bench) wholeList(ctx context.Context) (result, error) {
 	var length int
 	for range b.runs {
 		begin := time.Now()
-		n, bytes, _, err := f.walk(ctx, big)
+		t, err := f.walk(ctx, big)
 		if err != nil {
 			return result{}, err
 		}
-		if n != large {
-			return result{}, fmt.Errorf("the list has %d instances of %d", n, large)
+		if t.instances != large {
+			return result{}, fmt.Errorf("the list has %d instances of %d", t.instances, large)
 		}
-		times, length = append(times, time.Since(begin)), bytes
+		times, length = append(times, time.Since(begin)), t.length
 	}
 	took := median(times)
 	return result{figure: seconds(took), target: "< 2 s", ok: took < 2*time.Second,
@@ -78,9 +84,11 @@ func (b *bench) page(ctx context.Context) (result, error) {
 		return result{}, err
 	}
 	if f.pages == nil {
-		if _, _, f.pages, err = f.walk(ctx, big); err != nil {
+		t, err := f.walk(ctx, big)
+		if err != nil {
 			return result{}, err
 		}
+		f.pages = t.pages
 	}
 	times := make([]time.Duration, requests)
 	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same places each time

@@ -53,6 +53,11 @@ func main() {
 	// The processes that this one starts end with it: the kernel ties that to
 	// the thread which starts them.
 	runtime.LockOSThread()
+	os.Exit(run())
+}
+
+// run returns the exit code.
+func run() int {
 	only := flag.String("only", "", "comma-separated targets, such as P3,P4; all if empty")
 	b := bench{dir: os.Getenv(dirEnv)}
 	flag.IntVar(&b.guests, "guests", 3, "real virtual machines of P1")
@@ -62,13 +67,14 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if b.dir == "" {
-		os.Exit(enclose(ctx))
+		return enclose(ctx)
 	}
 	names := strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
 	if err := b.report(ctx, names); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 // report measures the named targets, all if there are none, and writes a line

@@ -80,12 +80,12 @@ func used(pid int) time.Duration {
 	if err != nil {
 		return 0
 	}
-	var user, system time.Duration
+	var user, system int64 // in ticks
 	_, rest, _ := strings.Cut(string(raw), ") ")
 	if word := strings.Fields(rest); len(word) > 12 {
 		_, _ = fmt.Sscan(word[11]+" "+word[12], &user, &system)
 	}
-	return (user + system) * time.Second / perSecond
+	return time.Duration(user+system) * time.Second / perSecond
 }
 
 // load asks for a path below the subscription on several connections and

@@ -46,7 +46,7 @@ func TestAnImageInUseStaysWhatItWas(t *testing.T) {
 // otherFilesystem returns a directory that links from temporary directories do
 // not reach, where this machine has one; else one that they reach.
 func otherFilesystem(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "muster-image-")
+	dir, err := os.MkdirTemp("/dev/shm", "muster-image-") //nolint:usetesting // another file system is wanted
 	if err != nil {
 		return t.TempDir()
 	}
