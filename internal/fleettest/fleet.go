@@ -166,6 +166,9 @@ func (f *Fleet) Stop() {
 	f.plane = nil
 }
 
+// Session opens the store once more, beside the control plane.
+func (f *Fleet) Session() store.Backend { return f.db.Open() }
+
 // Machines returns how many machines the hosts have, halves included.
 func (f *Fleet) Machines() int { return f.Ledger.Alive() }
 
@@ -180,6 +183,19 @@ func (f *Fleet) Boots(ctx context.Context) map[compute.VMID]int {
 		}
 	}
 	return boots
+}
+
+// Disks returns an identity for each disk that the instance's machine has, "os"
+// and "data{lun}". Instances of all sets count, so there should be one set.
+func (f *Fleet) Disks(ctx context.Context, instance int64) map[string]string {
+	for _, h := range f.hosts {
+		for vm, err := range h.Driver.List(ctx) {
+			if err == nil && vm.ID.Instance == instance {
+				return h.Driver.(*sim.Driver).Disks(vm.ID)
+			}
+		}
+	}
+	return nil
 }
 
 // Records returns how many records of scale sets the store has: all but ended

@@ -70,16 +70,22 @@ func keyOf(id compute.VMID) vmss.InstanceKey {
 func (h *Host) Close() { h.controller.Close() }
 
 // Run carries out rows until ctx is done. The virtual machines live on.
-func (h *Host) Run(ctx context.Context) error {
-	if err := h.adopt(ctx); err != nil {
-		return err
+func (h *Host) Run(ctx context.Context) {
+	for h.adopt(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(adoptAgain):
+		}
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { h.journal.run(ctx) })
 	wg.Go(func() { h.controller.Run(ctx) })
 	wg.Wait()
-	return nil
 }
+
+// adoptAgain is how long a host waits that could not take stock.
+const adoptAgain = 2 * time.Second
 
 // adopt takes stock of the machines that are there, so that capacity counts
 // them before anything new is made.
@@ -87,6 +93,7 @@ func (h *Host) adopt(ctx context.Context) error {
 	n := 0
 	for vm, err := range h.Driver.List(ctx) {
 		if err != nil {
+			h.Log.WarnContext(ctx, "the virtual machines of the host cannot be listed; trying again", "host", h.Name, "err", err)
 			return err
 		}
 		n++

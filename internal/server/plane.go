@@ -210,11 +210,7 @@ func (p *Plane) Run(ctx context.Context) error {
 		wg.Go(func() { l.Run(ctx) })
 	}
 	for _, h := range p.hosts {
-		wg.Go(func() {
-			if err := h.Run(ctx); err != nil && ctx.Err() == nil {
-				stop(fmt.Errorf("host %s: %w", h.Name, err))
-			}
-		})
+		wg.Go(func() { h.Run(ctx) })
 	}
 	for _, l := range p.leases {
 		wg.Go(func() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ type Store struct {
 	cache   *cache
 
 	mu        sync.Mutex
-	revision  int64                     // that the cache shows
+	revision  int64                     // that the cache shows; the highest there is once nobody follows any more
 	waiting   []waiter                  // for a revision
 	listeners map[string][]func(string) // by the first segment of keys; told the rest
 }
@@ -40,8 +41,10 @@ func Open(ctx context.Context, backend Backend, log *slog.Logger) (*Store, error
 	return s, s.load(ctx)
 }
 
-// Run keeps the cache current until ctx is done. Commits wait for it.
+// Run keeps the cache current until ctx is done. Commits wait for it, and for
+// nothing once it has ended.
 func (s *Store) Run(ctx context.Context) {
+	defer s.advance(math.MaxInt64)
 	for ctx.Err() == nil {
 		err := s.follow(ctx)
 		if ctx.Err() != nil {

@@ -161,6 +161,14 @@ func TestACommitIsShownWhenItReturnsAndListenersHearOfIt(t *testing.T) {
 	}
 }
 
+func TestNobodyWaitsForACacheThatNobodyKeepsCurrent(t *testing.T) {
+	s, stop := open(t, memstore.New())
+	stop()
+	if _, err := s.Commit(t.Context(), store.Put(store.Counters, "a", 1)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLostHistoryIsLoadedAgain cuts a store off, lets the past be compacted, and
 // expects it to find what came and what went.
 func TestLostHistoryIsLoadedAgain(t *testing.T) {
