@@ -11,6 +11,9 @@ import (
 // Precondition. Weak tags compare as strong ones, as Azure does.
 func Precondition(r *Request, current string) error {
 	if wants := r.HTTP.Header.Values("If-Match"); len(wants) > 0 && !tagMatches(wants, current) {
+		if current == "" {
+			return resource.Errorf(resource.Precondition, "", "The resource does not exist, and If-Match asks for %s. Leave If-Match out to create it.", strings.Join(wants, ", "))
+		}
 		return resource.Errorf(resource.Precondition, "", "The resource was changed since it was read: If-Match asks for %s. Read it again and repeat the change.", strings.Join(wants, ", "))
 	}
 	if wants := r.HTTP.Header.Values("If-None-Match"); len(wants) > 0 && tagMatches(wants, current) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -16,6 +17,15 @@ const (
 	succeeded  = "Succeeded"
 )
 
+// stamp writes a time as Azure does in operations: up to seven digits, which is
+// what its clients parse. The zero time is nothing.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.9999999-07:00")
+}
+
 // MarshalJSON writes the operation as clients poll it.
 func (o Operation) MarshalJSON() ([]byte, error) {
 	out := struct {
@@ -24,7 +34,7 @@ func (o Operation) MarshalJSON() ([]byte, error) {
 		Status    string     `json:"status"`
 		Error     *errorBody `json:"error,omitempty"`
 		Name      string     `json:"name"`
-	}{StartTime: o.StartTime, EndTime: o.EndTime, Status: o.Status, Name: o.Name}
+	}{StartTime: stamp(o.StartTime), EndTime: stamp(o.EndTime), Status: o.Status, Name: o.Name}
 	if o.Error != nil {
 		b := render(o.Error, o.Name)
 		out.Error = &b

@@ -3,6 +3,7 @@ package arm
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/muster-vm/muster/internal/access"
 	"github.com/muster-vm/muster/internal/resource"
@@ -89,7 +90,7 @@ type Async struct {
 type Operation struct {
 	Name      string
 	Status    string // InProgress, Succeeded, Failed, Canceled
-	StartTime string // RFC 3339
-	EndTime   string // RFC 3339; empty while in progress
+	StartTime time.Time
+	EndTime   time.Time // zero while in progress
 	Error     *resource.Error
 }

@@ -56,7 +56,7 @@ func (b *budget) watch(ctx context.Context, t *testing.T, f *fleettest.Fleet) {
 	})
 	var wg sync.WaitGroup
 	wg.Go(func() { s.Run(ctx) })
-	t.Cleanup(func() { wg.Wait(); session.Close() }) //nolint:errcheck // read only
+	t.Cleanup(func() { wg.Wait(); session.Close() })
 }
 
 // faulty is a fleet whose drivers fail in every way, for a while.
@@ -123,7 +123,7 @@ func user(ctx context.Context, c *fleettest.Client, name string, r *rand.Rand) (
 // under them. When the faults are over, every set is what its user asked last.
 // MUSTER_SEEDS=1000 tries more of them.
 func TestWhateverFailsTheFleetEndsAsAskedAndKeepsToItsBudget(t *testing.T) {
-	seeds := uint64(30)
+	seeds := uint64(20)
 	if more, err := strconv.ParseUint(os.Getenv("MUSTER_SEEDS"), 10, 32); err == nil {
 		seeds = more
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ type Fleet struct {
 	hosts  []server.HostPart
 
 	session store.Backend
-	plane   *server.Plane
+	plane   atomic.Pointer[server.Plane] // nil while it does not run
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 }
@@ -140,14 +141,15 @@ func (f *Fleet) Start(ctx context.Context) error {
 			hosts[i].Driver = f.opts.Driver(hosts[i].Driver)
 		}
 	}
-	f.plane, err = server.Assemble(ctx, server.Parts{Config: f.config(), Backend: f.session, Identity: who, Images: f.images, Hosts: hosts, Log: f.opts.Log})
+	plane, err := server.Assemble(ctx, server.Parts{Config: f.config(), Backend: f.session, Identity: who, Images: f.images, Hosts: hosts, Log: f.opts.Log})
 	if err != nil {
 		return errors.Join(err, f.session.Close())
 	}
+	f.plane.Store(plane)
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	f.stop = stop
 	f.done.Go(func() {
-		if err := f.plane.Run(running); err != nil {
+		if err := plane.Run(running); err != nil {
 			f.opts.Log.ErrorContext(running, "control plane", "err", err)
 		}
 	})
@@ -156,14 +158,14 @@ func (f *Fleet) Start(ctx context.Context) error {
 
 // Stop ends the control plane. Machines live on. A second call does nothing.
 func (f *Fleet) Stop() {
-	if f.plane == nil {
+	plane := f.plane.Swap(nil)
+	if plane == nil {
 		return
 	}
 	f.stop()
 	f.done.Wait()
-	f.plane.Close()
+	plane.Close()
 	_ = f.session.Close() // the records outlive it
-	f.plane = nil
 }
 
 // Session opens the store once more, beside the control plane.
@@ -237,12 +239,13 @@ func (f *Fleet) Do(r *http.Request) (*http.Response, error) {
 	if r.Host == "" {
 		r.Host = r.URL.Host
 	}
-	dead := func() bool { return f.plane == nil || f.opts.Dead != nil && f.opts.Dead() }
-	if dead() {
+	plane := f.plane.Load()
+	dead := func() bool { return f.plane.Load() != plane || f.opts.Dead != nil && f.opts.Dead() }
+	if plane == nil || dead() {
 		return nil, errDead
 	}
 	w := httptest.NewRecorder()
-	f.plane.Handler.ServeHTTP(w, r)
+	plane.Handler.ServeHTTP(w, r)
 	if dead() {
 		return nil, errDead
 	}

@@ -63,6 +63,7 @@ type Step struct {
 	Why     string          // for the log
 	Settled bool            // the row is fully carried out
 	Late    *vmss.Failure   // the guest did not report in time
+	Died    string          // with SetPower: why the machine stopped by itself; the start counts as another try
 	WakeAt  time.Time       // when time alone changes the answer; zero if never
 }
 
@@ -95,7 +96,7 @@ const ProvisioningLimit = 40 * time.Minute
 // Instance plans the next driver call for one row. vm is nil when the host has
 // no machine of the instance.
 func Instance(row vmss.Instance, seen vmss.Observation, vm *Machine, now time.Time) Step {
-	if f := seen.Failure; f != nil && f.Generation == row.Generation && now.Before(f.RetryAt) && f.Code != lateCode {
+	if f := seen.Failure; f != nil && f.Generation == row.Generation && now.Before(f.RetryAt) && holdsBack(f, vm) {
 		return Step{WakeAt: f.RetryAt, Why: "trying again later after " + f.Code}
 	}
 	switch {
@@ -119,6 +120,23 @@ func Instance(row vmss.Instance, seen vmss.Observation, vm *Machine, now time.Ti
 		return down(row, vm)
 	}
 	return run(row, seen, vm, now)
+}
+
+// DiedCode is the code of a failure that was not a call's but the machine's: it
+// stopped by itself.
+const DiedCode = "VMStoppedUnexpectedly"
+
+// holdsBack reports whether nothing is done for the instance until the failure
+// may be tried again. A machine that died and is up again is no matter of
+// trying.
+func holdsBack(f *vmss.Failure, vm *Machine) bool {
+	switch f.Code {
+	case lateCode:
+		return false
+	case DiedCode:
+		return vm != nil && vm.State == MachineStopped
+	}
+	return true
 }
 
 // remove ends the machine, then cleans up.
@@ -175,7 +193,7 @@ func run(row vmss.Instance, seen vmss.Observation, vm *Machine, now time.Time) S
 	case vm.Fault == "" && seen.Generation == row.Generation && vm.State == MachineStopped:
 		return Step{Settled: true, Why: "the guest shut itself down"}
 	case vm.Fault != "":
-		return Step{Do: SetPower, Power: vmss.PowerRunning, Why: "it stopped unexpectedly: " + vm.Fault}
+		return Step{Do: SetPower, Power: vmss.PowerRunning, Why: "it stopped unexpectedly: " + vm.Fault, Died: vm.Fault}
 	}
 	return Step{Do: SetPower, Power: vmss.PowerRunning, Why: "it shall be running"}
 }

@@ -40,6 +40,9 @@ func TestInstanceScenarios(t *testing.T) {
 			if d.HasArg("failed") {
 				seen.Failure = &vmss.Failure{Code: "AllocationFailed", RetryAt: epoch.Add(time.Minute), Generation: 1}
 			}
+			if d.HasArg("died") {
+				seen.Failure = &vmss.Failure{Code: plan.DiedCode, RetryAt: epoch.Add(time.Minute), Generation: 1}
+			}
 			now := epoch
 			if d.MaybeScanArgs(t, "after", &s) {
 				after, err := time.ParseDuration(s)

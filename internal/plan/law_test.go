@@ -123,7 +123,8 @@ func TestAHealthyWorldConverges(t *testing.T) {
 		for range 12 {
 			w.load()
 			p := plan.Set(w.in)
-			if show(p) == "converged" || allBlockedByPolicy(p) {
+			before := fmt.Sprint(w.in.Instances)
+			if w.settle(); (show(p) == "converged" || allBlockedByPolicy(p)) && fmt.Sprint(w.in.Instances) == before {
 				if n := len(w.in.Instances); n != w.in.Set.SKU.Capacity || len(w.in.Operations) > 0 {
 					t.Fatalf("at rest with %d rows for a capacity of %d and %d open operations", n, w.in.Set.SKU.Capacity, len(w.in.Operations))
 				}

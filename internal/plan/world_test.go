@@ -54,6 +54,7 @@ func (w *world) model(image, size string) {
 // operate asks for an operation.
 func (w *world) operate(kind vmss.OperationKind, ids []vmss.InstanceID) *vmss.Operation {
 	w.sequence++
+	slices.Sort(ids) // as the API stores them
 	w.in.Operations = append(w.in.Operations, vmss.Operation{ID: fmt.Sprint(w.sequence), Sequence: w.sequence, Kind: kind, Set: w.in.Set.UID,
 		Created: w.in.Now, Instances: ids, Below: w.in.State.NextID})
 	return &w.in.Operations[len(w.in.Operations)-1]

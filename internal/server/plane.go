@@ -182,7 +182,7 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	locations := []string{c.Location}
 	subscription := resource.Subscription{ID: parts.Identity.SubscriptionID(), TenantID: parts.Identity.TenantID(), Name: "Muster"}
 	explainer := &set.Reconciler{Store: p.store, Hosts: parts.places, Size: vmss.SizeNamed, Log: parts.Log}
-	rm := &resources.API{Store: groups{p.store}, Subscription: subscription, Locations: locations, Providers: providers()}
+	rm := &resources.API{Store: groups{p.store}, Subscription: subscription, Locations: locations, Zones: c.Host.Zones, Providers: providers()}
 	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag

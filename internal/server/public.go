@@ -38,13 +38,14 @@ func aliases(images *image.Catalogue) http.HandlerFunc {
 		Offer     string `json:"offer"`
 		SKU       string `json:"sku"`
 		Version   string `json:"version"`
+		Arch      string `json:"architecture"`
 	}
 	return func(w http.ResponseWriter, _ *http.Request) {
 		value := map[string]map[string]reference{}
 		for osType, named := range images.Aliases() {
 			value[osType] = map[string]reference{}
 			for alias, i := range named {
-				value[osType][alias] = reference{i.Publisher, i.Offer, i.SKU, i.Version}
+				value[osType][alias] = reference{i.Publisher, i.Offer, i.SKU, i.Version, "x64"}
 			}
 		}
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -58,7 +59,7 @@ func aliases(images *image.Catalogue) http.HandlerFunc {
 func providers() []resources.Provider {
 	return []resources.Provider{
 		{Namespace: "Microsoft.Compute", Types: []resources.Type{
-			{Name: "virtualMachineScaleSets", Versions: compute.Versions},
+			{Name: "virtualMachineScaleSets", Versions: compute.Versions, Zonal: true},
 			{Name: "virtualMachineScaleSets/virtualMachines", Versions: compute.Versions},
 			{Name: "locations", Versions: compute.Versions},
 			{Name: "locations/operations", Versions: compute.Versions},

@@ -27,10 +27,10 @@ import (
 // wrong with the configuration or the machine is an error that names the
 // remedy, and nothing is left half-made.
 func Serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) (err error) {
-	if c.State, err = stateDir(c.State); err != nil {
+	if err := c.Validate(); err != nil {
 		return err
 	}
-	if err := c.Validate(); err != nil {
+	if c.State, err = stateDir(c.State); err != nil {
 		return err
 	}
 	lock, err := takeLock(c.State)
@@ -77,9 +77,6 @@ func introduce(out io.Writer, file string, owner identity.Credentials) {
 // stateDir makes the state directory and returns its absolute path, the same
 // however it is written.
 func stateDir(dir string) (string, error) {
-	if dir == "" {
-		return "", nil // Validate says so
-	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", resource.Errorf(resource.Invalid, "InvalidConfig", "The state directory cannot be made: %v. Choose another with --state.", err).At("state")
 	}

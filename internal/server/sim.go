@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 
@@ -19,9 +20,30 @@ func loadPopulation(file string) (population.Population, error) {
 	}
 	raw, err := os.ReadFile(file)
 	if err != nil {
-		return population.Population{}, resource.Errorf(resource.Invalid, "InvalidConfig", "The file of the simulated fleet cannot be read: %v.", err).At("simulation")
+		return population.Population{}, resource.Errorf(resource.Invalid, "InvalidConfig",
+			"The file of the simulated fleet cannot be read: %v. Name another as simulation in the config, or none for the default fleet.", err).At("simulation")
 	}
-	return population.Parse(raw)
+	fleet, err := population.Parse(raw)
+	if err != nil {
+		invalid := resource.Errorf(resource.Invalid, "InvalidConfig", "The simulated fleet in %s is not valid:", file).At("simulation")
+		invalid.Details = problemsOf(err)
+		return fleet, invalid
+	}
+	return fleet, nil
+}
+
+// problemsOf lists what was joined to one error.
+func problemsOf(err error) (all []*resource.Error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, part := range joined.Unwrap() {
+			all = append(all, problemsOf(part)...)
+		}
+		return all
+	}
+	if e, ok := errors.AsType[*resource.Error](err); ok {
+		all = append(all, e)
+	}
+	return all
 }
 
 // SimulatedHosts makes the hosts of a population, which share one network. The

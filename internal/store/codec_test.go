@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,5 +121,16 @@ func TestNoneAndNullInstancesOfAnOperationStayApart(t *testing.T) {
 		if err != nil || (got.Instances == nil) != (ids == nil) {
 			t.Errorf("%v became %v (%v)", ids, got.Instances, err)
 		}
+	}
+}
+
+func TestInstancesOfAnOperationAreReadInOrder(t *testing.T) {
+	raw, err := operationCodec.encode(vmss.Operation{Instances: []vmss.InstanceID{3, 1, 2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := operationCodec.decode(raw)
+	if err != nil || !slices.IsSorted(got.Instances) || len(got.Instances) != 3 {
+		t.Errorf("read %v (%v), want them in order", got.Instances, err)
 	}
 }

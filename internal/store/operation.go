@@ -1,6 +1,7 @@
 package store
 
 import (
+	"slices"
 	"time"
 
 	"github.com/muster-vm/muster/internal/resource"
@@ -29,7 +30,10 @@ type storedOperation struct {
 
 var operationCodec = stored(
 	func(o vmss.Operation) storedOperation { return storedOperation(o) },
-	func(s storedOperation) vmss.Operation { return vmss.Operation(s) })
+	func(s storedOperation) vmss.Operation {
+		slices.Sort(s.Instances) // vmss.Operation.Covers relies on the order, whoever wrote the record
+		return vmss.Operation(s)
+	})
 
 // storedOutcome is a vmss.Outcome as it is stored.
 type storedOutcome struct {

@@ -81,12 +81,16 @@ func (s *Store) LastOperation(uid vmss.UID, match func(vmss.Operation) bool) (vm
 	if f == nil {
 		return vmss.Operation{}, nil, false
 	}
-	for _, n := range slices.Backward(slices.Sorted(maps.Keys(f.operations))) {
-		if op := f.operations[n].Value; match(*op) {
-			return *op, f.outcomes[n].Value, true
+	newest := int64(-1)
+	for n, op := range f.operations {
+		if n > newest && match(*op.Value) {
+			newest = n
 		}
 	}
-	return vmss.Operation{}, nil, false
+	if newest < 0 {
+		return vmss.Operation{}, nil, false
+	}
+	return *f.operations[newest].Value, f.outcomes[newest].Value, true
 }
 
 // Rowless returns the instances of which there are records, but no row.

@@ -1,6 +1,7 @@
 package vmss
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -55,6 +56,20 @@ type Instance struct {
 	Force        bool // delete without guest shutdown
 
 	Unplaced string // why no host was found, when Host is empty
+}
+
+// attachedDisks is above every number of data disk generations that reimages
+// reach, so that a disk that is attached never takes over one of the model's.
+const attachedDisks = 1 << 32
+
+// DiskGeneration returns which disk it is that the instance has for a data disk:
+// the model's are made anew by reimageall, those that are attached to the instance
+// alone stay until they are detached.
+func (i Instance) DiskGeneration(d Disk) int64 {
+	if d.Attached > 0 {
+		return attachedDisks + d.Attached
+	}
+	return i.DataDisks
 }
 
 // PowerState is the power state of an instance.
@@ -170,4 +185,13 @@ type Customization struct {
 	Attached   []Disk // data disks attached to this instance alone
 	Document   []byte // canonical JSON of what else the PUT carried
 	Sequence   int64  // of the operation that brought it
+}
+
+// By sets the operation that brings the customization, for the document and for
+// the disks that are new in it.
+func (c *Customization) By(sequence int64) {
+	c.Sequence = sequence
+	for i := range c.Attached {
+		c.Attached[i].Attached = cmp.Or(c.Attached[i].Attached, sequence)
+	}
 }

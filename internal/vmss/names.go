@@ -115,10 +115,22 @@ func PlacementGroupID(s ScaleSet, id InstanceID) string {
 //
 // Source: https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-5
 func GUID(uid UID, words ...string) string {
-	sum := sha1.Sum([]byte("muster\x00" + string(uid) + "\x00" + strings.Join(words, "\x00")))
-	u := sum[:16]
-	u[6] = u[6]&0x0f | 0x50
-	u[8] = u[8]&0x3f | 0x80
-	h := hex.EncodeToString(u)
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	var scratch [128]byte // long enough for all but strange names
+	name := append(append(scratch[:0], "muster\x00"...), uid...)
+	if len(words) == 0 {
+		name = append(name, 0)
+	}
+	for _, word := range words {
+		name = append(append(name, 0), word...)
+	}
+	sum := sha1.Sum(name)
+	sum[6] = sum[6]&0x0f | 0x50
+	sum[8] = sum[8]&0x3f | 0x80
+	guid := [36]byte{8: '-', 13: '-', 18: '-', 23: '-'}
+	hex.Encode(guid[:], sum[:4])
+	hex.Encode(guid[9:], sum[4:6])
+	hex.Encode(guid[14:], sum[6:8])
+	hex.Encode(guid[19:], sum[8:10])
+	hex.Encode(guid[24:], sum[10:16])
+	return string(guid[:])
 }

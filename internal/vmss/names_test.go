@@ -55,6 +55,45 @@ func TestGUIDsAreVersion5AndDiffer(t *testing.T) {
 	}
 }
 
+func TestGUIDsNeverChange(t *testing.T) {
+	const uid = "6f1f3cf0-3f2b-4c5e-9d0f-000000000001"
+	for _, tt := range []struct {
+		want  string
+		uid   vmss.UID
+		words []string
+	}{
+		{"94b16f11-370b-5845-8ca8-70b93a6d8b77", "", nil},
+		{"2fb18fe6-d2a3-5886-bf32-12fe481fb2b6", "u", nil},
+		{"2fb18fe6-d2a3-5886-bf32-12fe481fb2b6", "u", []string{""}},
+		{"dd951e34-a22f-5676-8f66-596c3af6d7ff", "u", []string{"", ""}},
+		{"c01a3aa5-39cf-573f-9065-394e73e0ac5e", "u", []string{"instance", "0"}},
+		{"59ddf100-f856-5d5e-9438-4d5e2a3147cf", "u", []string{"instance", "13"}},
+		{"483326d1-2a07-5fc5-b75a-8bae08db164d", uid, []string{"instance", "99999"}},
+		{"b5e7705d-922a-5629-968c-0ba307b57064", uid, []string{"3", "OsDisk_1", "1"}},
+		{"2b290af9-e1dd-567c-b362-85a53621a71e", uid, []string{"3", "disk2", "0"}},
+		{"8304367b-1786-5431-824e-4ebaf4df1804", uid, []string{"placementGroup", "0"}},
+		{"dc1822fb-5f72-5817-ba29-4636ee3f67f3", "u", []string{"ä", "日本"}},
+		{"7c0ffca5-a611-5804-9526-758f5b735e06", "u", []string{strings.Repeat("x", 1000)}},
+	} {
+		if got := vmss.GUID(tt.uid, tt.words...); got != tt.want {
+			t.Errorf("GUID(%q, %.40q) = %s, want %s", tt.uid, tt.words, got, tt.want)
+		}
+	}
+}
+
+func TestAGUIDCostsOneAllocation(t *testing.T) {
+	if n := testing.AllocsPerRun(100, func() { vmss.GUID("6f1f3cf0-3f2b-4c5e-9d0f-000000000001", "3", "OsDisk_1", "1") }); n > 1 {
+		t.Errorf("%v allocations, want the result's alone", n)
+	}
+}
+
+func BenchmarkGUID(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		vmss.GUID("6f1f3cf0-3f2b-4c5e-9d0f-000000000001", "3", "OsDisk_1", "1")
+	}
+}
+
 func TestPlacementGroupsHoldAHundred(t *testing.T) {
 	many, one := vmss.ScaleSet{UID: "u"}, vmss.ScaleSet{UID: "u", SinglePlacementGroup: true}
 	if vmss.PlacementGroupID(many, 0) != vmss.PlacementGroupID(many, 99) || vmss.PlacementGroupID(many, 99) == vmss.PlacementGroupID(many, 100) {

@@ -47,7 +47,7 @@ type Operation struct {
 	Created   time.Time
 	Principal string // object id of who asked
 
-	Instances    []InstanceID // nil means every instance there was: those below Below
+	Instances    []InstanceID // in order; nil means every instance there was: those below Below
 	Below        InstanceID   // with Instances nil: the set's next id when it was asked
 	AtInstance   bool         // asked of the instance itself: protection from scale-set actions does not hold
 	SkipShutdown bool         // power off without asking the guest
@@ -60,12 +60,14 @@ type Operation struct {
 func (o Operation) Key() OperationKey { return OperationKey{o.Set, o.Sequence} }
 
 // Covers reports whether the operation is about the instance: named by it, or
-// there when it was asked of all.
+// there when it was asked of all. The planner asks it of every row, and an
+// operation may name as many, so it relies on the order of Instances.
 func (o Operation) Covers(id InstanceID) bool {
 	if o.Instances == nil {
 		return id < o.Below
 	}
-	return slices.Contains(o.Instances, id)
+	_, named := slices.BinarySearch(o.Instances, id)
+	return named
 }
 
 // OperationStatus is where an operation stands.

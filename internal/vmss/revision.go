@@ -81,6 +81,9 @@ type Disk struct {
 	Caching     string
 	StorageType string // such as Premium_LRS; echoed
 	ID          string // the managed disk that is attached, if it is not from the model
+	// Attached is the number of the operation that attached the disk to one
+	// instance alone; 0 for a disk of the model.
+	Attached int64 `json:",omitzero"`
 }
 
 // NIC is a network interface configuration.

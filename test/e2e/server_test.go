@@ -34,20 +34,28 @@ type server struct {
 	token    string
 	admin    struct{ TenantID, SubscriptionID, ClientID, ClientSecret string }
 	config   string // further lines of its config file
+	tiny     string // directory of the tiny guest
 }
 
 // newServer starts a server on a free port. It is stopped, and its machines
 // ended, when the test ends.
 func newServer(t *testing.T, driver, config string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), driver: driver, config: config}
+	s := prepare(t, driver, config)
+	s.start()
+	return s
+}
+
+// prepare is newServer without the start.
+func prepare(t *testing.T, driver, config string) *server {
+	t.Helper()
+	s := &server{t: t, dir: t.TempDir(), driver: driver, config: config, tiny: tiny()}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.endpoint = "https://" + l.Addr().String()
 	l.Close()
-	s.start()
 	t.Cleanup(func() {
 		s.terminate()
 		out, err := exec.Command(binary(), "down", "--state", s.dir).CombinedOutput()
@@ -62,8 +70,17 @@ func newServer(t *testing.T, driver, config string) *server {
 // start runs the server until it says that it is ready.
 func (s *server) start() {
 	s.t.Helper()
+	if !s.launch() {
+		s.t.Fatalf("the server did not get ready:\n%s", s.log())
+	}
+	s.connect()
+}
+
+// launch runs the server and reports whether it gets ready.
+func (s *server) launch() bool {
+	s.t.Helper()
 	config := filepath.Join(s.dir, "config.yaml")
-	text := fmt.Sprintf("images:\n  tiny: %s\ncheckPlan: true\n%s", tiny(), s.config)
+	text := fmt.Sprintf("images:\n  tiny: %s\ncheckPlan: true\n%s", s.tiny, s.config)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
@@ -85,12 +102,11 @@ func (s *server) start() {
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "ready https://") {
 			go func() { _, _ = io.Copy(io.Discard, out) }()
-			s.connect()
-			return
+			return true
 		}
 	}
 	_ = s.cmd.Wait()
-	s.t.Fatalf("the server did not get ready:\n%s", s.log())
+	return false
 }
 
 func (s *server) log() string {
@@ -101,7 +117,7 @@ func (s *server) log() string {
 // terminate ends the server as an operator would, and holds it to its promise
 // to end.
 func (s *server) terminate() {
-	if s.cmd.ProcessState != nil {
+	if s.cmd == nil || s.cmd.ProcessState != nil {
 		return
 	}
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)

@@ -161,17 +161,38 @@ func (a *API) document(set store.Entry[vmss.ScaleSet], op vmss.Operation) store.
 	if op.Kind != vmss.OpDeleteSome {
 		return store.Check(store.ScaleSets, next.Key(), at)
 	}
-	if op.Instances == nil {
-		next.SKU.Capacity = 0
-	} else {
-		next.SKU.Capacity = max(0, next.SKU.Capacity-a.leaving(next.UID, op.Instances))
-	}
+	next.SKU.Capacity = a.capacityWithout(next, op.Instances)
 	return store.Put(store.ScaleSets, next.Key(), next, at)
 }
 
-// leaving counts the instances that go if these are deleted: not those that
-// are going already, nor those whose deletion was asked for and not yet begun.
-func (a *API) leaving(uid vmss.UID, ids []vmss.InstanceID) int {
+// capacityWithout is the capacity that is left if these instances go, nil for
+// all. What stands above the capacity already, because protection kept a scale-in
+// from taking it, goes without lowering it.
+func (a *API) capacityWithout(set vmss.ScaleSet, ids []vmss.InstanceID) int {
+	if ids == nil {
+		return 0
+	}
+	stays, leaving := a.stays(set.UID), 0
+	for _, id := range ids {
+		if stays(a.Store.Instance(set.UID, id)) {
+			leaving++
+		}
+	}
+	if a.Store.Tally(set.UID).Rows > set.SKU.Capacity {
+		surplus := -set.SKU.Capacity
+		for _, rec := range a.Store.Instances(set.UID, -1, 0) {
+			if stays(rec) {
+				surplus++
+			}
+		}
+		leaving -= max(0, surplus)
+	}
+	return set.SKU.Capacity - min(max(0, leaving), set.SKU.Capacity)
+}
+
+// stays returns what tells whether an instance is there to stay: it is not
+// going, and no operation that was accepted and not begun will delete it.
+func (a *API) stays(uid vmss.UID) func(*store.Record) bool {
 	named := map[vmss.InstanceID]int64{} // the newest operation that deletes one by name
 	var all []vmss.Operation             // those that delete all there were
 	for _, op := range a.Store.OpenOperations(uid) {
@@ -185,18 +206,12 @@ func (a *API) leaving(uid vmss.UID, ids []vmss.InstanceID) int {
 			all = append(all, op)
 		}
 	}
-	n := 0
-	for _, id := range ids {
-		rec := a.Store.Instance(uid, id)
-		if !active(rec) || named[id] > rec.Row.Value.Operation {
-			continue
+	return func(rec *store.Record) bool {
+		if !active(rec) || named[rec.ID] > rec.Row.Value.Operation {
+			return false
 		}
-		pending := func(op vmss.Operation) bool { return op.Covers(id) && op.Sequence > rec.Row.Value.Operation }
-		if !slices.ContainsFunc(all, pending) {
-			n++
-		}
+		return !slices.ContainsFunc(all, func(op vmss.Operation) bool { return op.Covers(rec.ID) && op.Sequence > rec.Row.Value.Operation })
 	}
-	return n
 }
 
 // maxNamed bounds how many ids one answer complains about.

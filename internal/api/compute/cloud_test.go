@@ -135,7 +135,7 @@ func (c *cloud) ask(method, target, body string, header ...string) answer {
 		if strings.Contains(target, "?") {
 			sep = "&"
 		}
-		target += sep + "api-version=2022-11-01"
+		target += sep + "api-version=2024-07-01"
 	}
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer x")

@@ -98,7 +98,8 @@ func (f found) tag(revision int64) string {
 	return vmss.GUID(f.set.Value.UID, "etag", f.id.String(), strconv.FormatInt(revision, 10))
 }
 
-// putInstance customises an instance: its protection and its tags.
+// putInstance customises an instance: its protection, its tags, and the data disks
+// that it has beyond those of the model.
 func (a *API) putInstance(ctx context.Context, r *arm.Request) (*arm.Response, error) {
 	var resp *arm.Response
 	err := retry(ctx, func() error {
@@ -128,13 +129,14 @@ func (a *API) customize(ctx context.Context, r *arm.Request, f found) (*arm.Resp
 	if err != nil {
 		return nil, err
 	}
-	custom, err := wire.ParseInstance(r.Body(), renderer.Render(in, wire.InstanceOptions{}), f.custom.Value)
+	size, _ := vmss.SizeNamed(renderer.Size())
+	custom, err := wire.ParseInstance(r.Body(), wire.InstanceNow{Rendered: renderer.Render(in, wire.InstanceOptions{}), Custom: f.custom.Value, MaxDataDisks: size.DataDisks})
 	if err != nil {
 		return nil, err
 	}
 	op := vmss.Operation{Kind: vmss.OpCustomize, Instances: []vmss.InstanceID{f.id}, AtInstance: true, Target: instanceOf(*set, f.id)}
 	changes := a.begin(r, *set, &op)
-	custom.Sequence = op.Sequence
+	custom.By(op.Sequence)
 	key := vmss.InstanceKey{Set: set.UID, ID: f.id}
 	revision, err := a.Store.Commit(ctx, append(changes,
 		store.Put(store.Customizations, key, custom, store.At(f.custom.Revision)),
@@ -144,7 +146,8 @@ func (a *API) customize(ctx context.Context, r *arm.Request, f found) (*arm.Resp
 		return nil, err
 	}
 	in.Custom = &custom
-	return &arm.Response{Body: renderer.Render(in, wire.InstanceOptions{}), ETag: f.tag(revision), Async: async(op, false)}, nil
+	body := renderer.Render(in, wire.InstanceOptions{Provisioning: vmss.Updating})
+	return &arm.Response{Body: body, ETag: f.tag(revision), Async: async(op, false)}, nil
 }
 
 // deleteInstance deletes one instance and lowers the capacity with it. One that

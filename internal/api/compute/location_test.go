@@ -80,9 +80,19 @@ func TestSizesAreListedWithWhatTheyOffer(t *testing.T) {
 		t.Errorf("%d sizes", len(sizes))
 	}
 	want := map[string]any{"name": "Muster_S1", "numberOfCores": 1.0, "memoryInMB": 512.0, "maxDataDiskCount": 8.0, "osDiskSizeInMB": 33553408.0, "resourceDiskSizeInMB": 0.0}
-	if diff := cmp.Diff(want, sizes[0]); diff != "" {
+	if diff := cmp.Diff(want, sized(sizes, "Muster_S1")); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// sized returns the first element of a list with that name.
+func sized(all []any, name string) map[string]any {
+	for _, v := range all {
+		if m := v.(map[string]any); m["name"] == name {
+			return m
+		}
+	}
+	return nil
 }
 
 func TestSKUsAreListedByLocation(t *testing.T) {
@@ -96,7 +106,7 @@ func TestSKUsAreListedByLocation(t *testing.T) {
 		if want == 0 {
 			continue
 		}
-		sku := all[0].(map[string]any)
+		sku := sized(all, "Muster_S1")
 		capabilities := map[string]any{}
 		for _, x := range sku["capabilities"].([]any) {
 			capabilities[x.(map[string]any)["name"].(string)] = x.(map[string]any)["value"]

@@ -77,11 +77,11 @@ func (a *API) getOperation(_ context.Context, r *arm.Request) (*arm.Response, er
 
 // operationView is an operation as clients poll it.
 func operationView(op vmss.Operation, outcome *vmss.Outcome) arm.Operation {
-	view := arm.Operation{Name: op.ID, Status: string(vmss.InProgress), StartTime: op.Created.Format(time.RFC3339Nano)}
+	view := arm.Operation{Name: op.ID, Status: string(vmss.InProgress), StartTime: op.Created}
 	if outcome == nil {
 		return view
 	}
-	view.Status, view.EndTime = string(outcome.Status), outcome.Finished.Format(time.RFC3339Nano)
+	view.Status, view.EndTime = string(outcome.Status), outcome.Finished
 	if outcome.Error != nil {
 		view.Error = operationError(*outcome.Error)
 	}

@@ -71,7 +71,7 @@ func expandSet(r *arm.Request) (wire.SetView, error) {
 	if given != "" && !strings.EqualFold(given, "userData") {
 		return wire.SetView{}, resource.Errorf(resource.Invalid, "InvalidParameter", "'%.64s' cannot be expanded here; $expand takes userData.", given).At("$expand")
 	}
-	return wire.SetView{UserData: given != ""}, nil
+	return wire.SetView{UserData: given != "", Version: r.APIVersion}, nil
 }
 
 // headScaleSet tells whether there is such a set.
@@ -220,8 +220,9 @@ func errNoSize(name string) error {
 // reference that has none left out counts, in any letter case.
 func (a *API) resolveImage(ref vmss.Image, was *wire.Current) (vmss.Image, error) {
 	urn := ref.Publisher != "" && ref.Offer != "" && ref.SKU != "" && ref.Version != ""
-	if ref.ID == "" && !urn {
-		return ref, nil // incomplete: Parse says what is missing
+	both := ref.ID != "" && (ref.Publisher != "" || ref.Offer != "" || ref.SKU != "")
+	if ref.ID == "" && !urn || both {
+		return ref, nil // incomplete, or two images: Parse says what is wrong
 	}
 	if was != nil && sameReference(ref, was.Model.Image) {
 		kept := was.Model.Image
@@ -270,7 +271,7 @@ func (a *API) commitSet(ctx context.Context, r *arm.Request, e edit, next wire.C
 	if same {
 		at = e.at
 	}
-	view, status := wire.SetView{Provisioning: vmss.Updating, ETag: etag(at)}, http.StatusOK
+	view, status := wire.SetView{Provisioning: vmss.Updating, ETag: etag(at), Version: r.APIVersion}, http.StatusOK
 	if e.was == nil {
 		view.Provisioning, status = vmss.Creating, http.StatusCreated
 	}

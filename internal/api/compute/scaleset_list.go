@@ -57,7 +57,7 @@ func (a *API) list(r *arm.Request, match func(*vmss.ScaleSet) bool) (*arm.Respon
 	}
 	values := make([][]byte, 0, len(page))
 	for _, e := range page {
-		body, err := a.render(e, wire.SetView{})
+		body, err := a.render(e, wire.SetView{Version: r.APIVersion})
 		if err != nil {
 			return nil, err
 		}

@@ -184,7 +184,7 @@ func (y *yard) ask(method, path, body string, header ...string) *httptest.Respon
 		if strings.Contains(path, "?") {
 			sep = "&"
 		}
-		path += sep + "api-version=2022-11-01"
+		path += sep + "api-version=2024-07-01"
 	}
 	r := httptest.NewRequestWithContext(y.Context(), method, strings.ReplaceAll(path, " ", "%20"), strings.NewReader(body))
 	r.Header.Set("Authorization", "Bearer x")

@@ -42,14 +42,16 @@ type Type struct {
 	Name      string // "virtualMachineScaleSets"
 	Versions  []string
 	Locations []string // names; empty means all of the server's
+	Zonal     bool     // its resources can be put into zones
 }
 
-// API answers for the namespace. All members are needed, but for Resources and
-// Tag without which there are no resources in groups.
+// API answers for the namespace. All members are needed, but for Zones, and
+// for Resources and Tag without which there are no resources in groups.
 type API struct {
 	Store        Store
 	Subscription resource.Subscription
 	Locations    []string // the first is the default
+	Zones        []string // of every location
 	Providers    []Provider
 	// Resources lists what is in groups, of all types, in any order.
 	Resources func(ctx context.Context) []resource.Summary
@@ -145,11 +147,20 @@ func (a *API) listTenants(context.Context, *arm.Request) (*arm.Response, error) 
 	return list([]any{object{"id": "/tenants/" + t, "tenantId": t, "displayName": "Muster", "tenantCategory": "Home"}}), nil
 }
 
+// typedLocations is the api-version from which on locations name their type.
+const typedLocations = "2021-01-01"
+
+// listLocations lists the locations. They are paired with no other one, and lie
+// where their operator knows.
 func (a *API) listLocations(_ context.Context, r *arm.Request) (*arm.Response, error) {
 	var all []any
 	for _, l := range a.Locations {
-		all = append(all, object{"id": "/subscriptions/" + a.Subscription.ID + "/locations/" + l, "name": l, "displayName": l, "regionalDisplayName": l,
-			"type": "Region", "metadata": object{"regionType": "Physical", "regionCategory": "Recommended"}})
+		location := object{"id": "/subscriptions/" + a.Subscription.ID + "/locations/" + l, "name": l, "displayName": l, "regionalDisplayName": l,
+			"metadata": object{"regionType": "Physical", "regionCategory": "Recommended", "geographyGroup": l, "physicalLocation": l, "pairedRegion": []any{}}}
+		if r.APIVersion >= typedLocations {
+			location["type"] = "Region"
+		}
+		all = append(all, location)
 	}
 	return list(all), a.known(r.Var("subscription"))
 }
@@ -161,10 +172,22 @@ func (a *API) provider(p Provider) object {
 		if len(locations) == 0 {
 			locations = a.Locations
 		}
-		types = append(types, object{"resourceType": t.Name, "apiVersions": t.Versions, "locations": locations, "capabilities": "None"})
+		types = append(types, object{"resourceType": t.Name, "apiVersions": t.Versions, "locations": locations, "capabilities": "None",
+			"defaultApiVersion": t.Versions[0], "apiProfiles": []any{}, "locationMappings": []any{}, "zoneMappings": a.zoneMappings(t, locations)})
 	}
-	return object{"id": "/subscriptions/" + a.Subscription.ID + "/providers/" + p.Namespace, "namespace": p.Namespace,
+	return object{"id": "/subscriptions/" + a.Subscription.ID + "/providers/" + p.Namespace, "namespace": p.Namespace, "authorizations": []any{},
 		"registrationPolicy": "RegistrationFree", "registrationState": "Registered", "resourceTypes": types}
+}
+
+// zoneMappings lists the zones of each location where the type has any.
+func (a *API) zoneMappings(t Type, locations []string) []any {
+	all := []any{}
+	for _, l := range locations {
+		if t.Zonal && len(a.Zones) > 0 {
+			all = append(all, object{"location": l, "zones": a.Zones})
+		}
+	}
+	return all
 }
 
 func (a *API) listProviders(_ context.Context, r *arm.Request) (*arm.Response, error) {

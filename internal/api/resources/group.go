@@ -199,9 +199,9 @@ func (a *API) getOperation(ctx context.Context, r *arm.Request) (*arm.Response, 
 	if err != nil {
 		return nil, err
 	}
-	status := arm.Operation{Name: op.ID, Status: string(vmss.InProgress), StartTime: op.Created.Format(time.RFC3339Nano)}
+	status := arm.Operation{Name: op.ID, Status: string(vmss.InProgress), StartTime: op.Created}
 	if out != nil {
-		status.Status, status.EndTime = string(out.Status), out.Finished.Format(time.RFC3339Nano)
+		status.Status, status.EndTime = string(out.Status), out.Finished
 		if e := out.Error; e != nil {
 			status.Error = resource.Errorf(resource.Conflict, e.Code, "%s", e.Message).At(e.Target)
 		}

@@ -84,6 +84,8 @@ func TestAGroupLivesFromPutToDelete(t *testing.T) {
 	}{
 		{"GET", "/subscriptions", "", 200, `"tenantId":"T"`},
 		{"GET", "/subscriptions/s/locations", "", 200, `"name":"local"`},
+		{"GET", "/subscriptions/s/locations", "", 200, `"pairedRegion":[]`},
+		{"GET", "/subscriptions/s/providers/microsoft.compute", "", 200, `"defaultApiVersion":"1"`},
 		{"GET", "/subscriptions/s/providers/microsoft.compute", "", 200, `"apiVersions":["1"]`},
 		{"GET", "/subscriptions/other", "", 404, "SubscriptionNotFound"},
 		{"HEAD", rg, "", 404, ""},

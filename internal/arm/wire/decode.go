@@ -201,7 +201,7 @@ func (d decoder) enum(n *Node, s, path string) (any, bool) {
 		}
 		return value, true
 	}
-	d.Add(InvalidParameter, path, "'%s' is not a value of '%s'; use %s.", clip(s), path, strings.Join(n.Values, ", "))
+	d.Add(InvalidParameter, path, "'%s' is not a value of '%s'; use %s.", clip(s), path, strings.Join(n.offered(), ", "))
 	return nil, false
 }
 

@@ -71,6 +71,11 @@ func (s *Schema) Node(path string) *Node { return s.nodes[path] }
 // Member returns an object's member with this name, in any letter case, or nil.
 func (n *Node) Member(name string) *Node { return n.byFold[strings.ToLower(name)] }
 
+// offered are the values of an enum that are not refused.
+func (n *Node) offered() []string {
+	return slices.DeleteFunc(slices.Clone(n.Values), func(v string) bool { return slices.Contains(n.Except, v) })
+}
+
 // ParseLedger reads a ledger. Its errors name the line.
 func ParseLedger(text string) (*Schema, error) {
 	root := &Node{Type: Object, Class: Acts, byFold: map[string]*Node{}}

@@ -64,7 +64,7 @@ func OpenEmbedded(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{client: client, embedded: true, shutdown: shutdown}
 	s.start(ctx, o)
 	s.watchSize(ctx) // there may be room again in a store that was full
-	context.AfterFunc(up, func() { s.end(brokeDown(context.Cause(up))) })
+	context.AfterFunc(up, func() { s.end(o.brokeDown(context.Cause(up))) })
 	return s, nil
 }
 
@@ -187,9 +187,9 @@ func endLeases(ctx context.Context, client *clientv3.Client, prefix string) erro
 }
 
 // brokeDown explains why an embedded etcd ended.
-func brokeDown(cause error) error {
+func (o Options) brokeDown(cause error) error {
 	if isFull(cause) {
-		return errFull(cause)
+		return o.errDiskFull(cause)
 	}
 	return resource.Errorf(resource.Unavailable, codeUnavailable, "The embedded etcd broke down. "+
 		"Its log says why; restart Muster.").Because(cause)
@@ -201,8 +201,13 @@ func (o Options) unusable(err error) error {
 		return err
 	}
 	if isFull(err) {
-		return errFull(err)
+		return o.errDiskFull(err)
 	}
 	return resource.Errorf(resource.Invalid, codeUnreadable, "The state in %s cannot be used. It may be damaged, of a newer version, "+
 		"or not Muster's: restore a backup, or use the version that wrote it.", o.Dir).Because(err)
+}
+
+// errDiskFull is errFull of an embedded etcd, whose directory is known.
+func (o Options) errDiskFull(cause error) error {
+	return resource.Errorf(resource.Exhausted, codeFull, "There is no space left for the state in %s. Free some on that disk, then restart Muster.", o.Dir).Because(cause)
 }

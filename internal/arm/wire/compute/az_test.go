@@ -40,7 +40,7 @@ func TestBodiesOfTheCLIAreReadOrRefusedForAReason(t *testing.T) {
 			}
 			return outcome(err)
 		case "instance":
-			custom, err := compute.ParseInstance(body, renderer(t, current).Render(running(0), compute.InstanceOptions{}), nil)
+			custom, err := compute.ParseInstance(body, compute.InstanceNow{Rendered: renderer(t, current).Render(running(0), compute.InstanceOptions{})})
 			return outcome(err) + fmt.Sprintf("%+v\n", custom.Protection)
 		case "ids":
 			ids, err := compute.ParseInstanceIDs(body, compute.Required(d.HasArg("required")))

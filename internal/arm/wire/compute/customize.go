@@ -12,26 +12,34 @@ import (
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
+// InstanceNow is an instance before an instance-level PUT.
+type InstanceNow struct {
+	Rendered     []byte              // as it is answered
+	Custom       *vmss.Customization // what it was customised to, nil if never
+	MaxDataDisks int                 // what its size can attach
+}
+
 // ParseInstance reads the body of an instance-level PUT. Clients send the whole
-// instance as they read it: rendered is the instance as it is now, custom what
-// it was customised to, nil if never. Protection and tags can be changed, and
-// keep their value if they are absent; everything else must be what it is. It
-// fails with Invalid, all problems together. The caller sets Sequence.
-func ParseInstance(body, rendered []byte, custom *vmss.Customization) (vmss.Customization, error) {
+// instance as they read it. Protection, tags and the data disks that are attached
+// to the instance alone can be changed, and keep their value if they are absent;
+// everything else must be what it is. It fails with Invalid, all problems
+// together. The caller says By which operation.
+func ParseInstance(body []byte, is InstanceNow) (vmss.Customization, error) {
 	doc, err := Instance.Decode(body)
 	if err != nil {
 		return vmss.Customization{}, err
 	}
-	now, err := Instance.Decode(rendered)
+	now, err := Instance.Decode(is.Rendered)
 	if err != nil {
 		return vmss.Customization{}, fmt.Errorf("decode the rendered instance: %w", err)
 	}
 	var out vmss.Customization
-	if custom != nil {
-		out = *custom
+	if is.Custom != nil {
+		out = *is.Custom
 	}
 	var p wire.Problems
-	unchanged{&p}.check(Instance.Root, doc, now, "")
+	unchanged{Problems: &p}.check(Instance.Root, doc, now, "")
+	readAttached(&p, doc, now, is.MaxDataDisks, &out)
 	readTags(&p, doc, &out)
 	readProtection(&p, doc, &out)
 	return out, p.Err()
@@ -71,11 +79,15 @@ func readProtection(p *wire.Problems, doc wire.Document, out *vmss.Customization
 	out.Protection.FromScaleIn = true
 }
 
-// unchanged checks that a body says nothing but what is.
-type unchanged struct{ *wire.Problems }
+// unchanged checks that a body says nothing but what is: where members act only
+// if all is set.
+type unchanged struct {
+	*wire.Problems
+	all bool
+}
 
 func (u unchanged) check(n *wire.Node, body, now any, path string) {
-	if n.Class == wire.Acts && n.Path != "" && n.Path != "properties" || body == nil {
+	if body == nil || n.Class == wire.Acts && !u.all && n.Path != "" && n.Path != "properties" {
 		return
 	}
 	switch b := body.(type) {
@@ -129,5 +141,5 @@ func sameScalar(n *wire.Node, body, now any) bool {
 }
 
 func (u unchanged) changed(path string) {
-	u.Add(wire.InvalidParameter, path, "'%s' cannot be changed for one instance: only tags and protectionPolicy can. Change the model of the scale set and upgrade the instance to it.", path)
+	u.Add(wire.InvalidParameter, path, "'%s' cannot be changed for one instance: only tags, protectionPolicy and further data disks can. Change the model of the scale set and upgrade the instance to it.", path)
 }

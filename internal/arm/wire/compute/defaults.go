@@ -10,6 +10,9 @@ import (
 // is added when a document is rendered.
 func fillDefaults(doc wire.Document, set string, windows bool) {
 	fill(sub(doc, "sku"), "tier", "Standard")
+	if kind := text(doc, "identity", "type"); kind == "" || kind == "None" {
+		delete(doc, "identity") // a set without one does not show that
+	}
 	p := sub(doc, "properties")
 	fill(p, "orchestrationMode", "Uniform")
 	fill(p, "overprovision", true)
@@ -101,7 +104,12 @@ func fillNIC(nic wire.Document, only bool) {
 	fill(sub(p, "dnsSettings"), "dnsServers", []any{})
 	fill(p, "enableIPForwarding", false)
 	for _, ip := range objects(p, "ipConfigurations") {
-		fill(sub(ip, "properties"), "privateIPAddressVersion", "IPv4")
+		q := sub(ip, "properties")
+		fill(q, "privateIPAddressVersion", "IPv4")
+		if public := object(q, "publicIPAddressConfiguration"); public != nil {
+			fill(sub(public, "properties"), "publicIPAddressVersion", "IPv4")
+			fill(sub(public, "properties"), "ipTags", []any{})
+		}
 	}
 }
 

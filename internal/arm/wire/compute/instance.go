@@ -1,6 +1,8 @@
 package compute
 
 import (
+	"cmp"
+	"iter"
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
@@ -37,6 +39,8 @@ type InstanceOptions struct {
 	View     bool // $expand=instanceView
 	OnlyView bool // $select=instanceView: nothing but what names the instance, and its view
 	UserData bool // $expand=userData
+
+	Provisioning vmss.ProvisioningState // shown in place of what row and observation say, if set
 }
 
 // NewInstanceRenderer prepares the instances of a set that have the model of a
@@ -67,6 +71,9 @@ func NewInstanceRenderer(set vmss.ScaleSet, revision vmss.Revision) (*InstanceRe
 	r.osProfile = Instance.Node("properties.osProfile").Append(nil, os)
 	return r, nil
 }
+
+// Size returns the VM size of the model.
+func (r *InstanceRenderer) Size() string { return r.model.Size }
 
 // Render writes the answer of a GET on an instance.
 func (r *InstanceRenderer) Render(in InstanceInput, opt InstanceOptions) []byte {
@@ -111,7 +118,7 @@ func (r *InstanceRenderer) appendProperties(b []byte, in InstanceInput, opt Inst
 	b = appendProtection(b, in.Custom)
 	b = appendText(b, `,"vmId":`, vmss.InstanceGUID(r.set.UID, in.Row.ID))
 	b = append(appendText(b, `,"hardwareProfile":{"vmSize":`, r.model.Size), '}')
-	b = r.appendStorage(b, in.Row)
+	b = r.appendStorage(b, in)
 	b = appendText(b, `,"osProfile":{"computerName":`, vmss.ComputerName(r.model.OS.ComputerNamePrefix, in.Row.ID))
 	b = append(appendRest(b, r.osProfile), `,"networkProfile":{"networkInterfaces":[`...)
 	for i, nic := range r.model.NICs {
@@ -127,7 +134,7 @@ func (r *InstanceRenderer) appendProperties(b []byte, in InstanceInput, opt Inst
 	if opt.View {
 		b = r.appendView(append(b, `,"instanceView":`...), in)
 	}
-	b = appendText(b, `,"provisioningState":`, string(vmss.Provisioning(in.Row, in.Seen)))
+	b = appendText(b, `,"provisioningState":`, string(cmp.Or(opt.Provisioning, vmss.Provisioning(in.Row, in.Seen))))
 	b = appendText(b, `,"timeCreated":`, stamp(in.Row.Created))
 	return append(b, '}')
 }
@@ -136,11 +143,32 @@ func (r *InstanceRenderer) osDisk(row vmss.Instance) string {
 	return vmss.OSDiskName(r.set.ID.Name(), r.set.UID, row.ID, row.Disks)
 }
 
-func (r *InstanceRenderer) dataDisk(row vmss.Instance, lun int) string {
-	return vmss.DataDiskName(r.set.ID.Name(), r.set.UID, row.ID, lun, row.DataDisks)
+func (r *InstanceRenderer) dataDisk(row vmss.Instance, disk vmss.Disk) string {
+	return vmss.DataDiskName(r.set.ID.Name(), r.set.UID, row.ID, disk.LUN, row.DiskGeneration(disk))
 }
 
-func (r *InstanceRenderer) appendStorage(b []byte, row vmss.Instance) []byte {
+// dataDisks yields the data disks of the model, and then those that are attached
+// to the instance alone.
+func (r *InstanceRenderer) dataDisks(custom *vmss.Customization) iter.Seq[vmss.Disk] {
+	return func(yield func(vmss.Disk) bool) {
+		for _, disk := range r.model.DataDisks {
+			if !yield(disk) {
+				return
+			}
+		}
+		if custom == nil {
+			return
+		}
+		for _, disk := range custom.Attached {
+			if !yield(disk) {
+				return
+			}
+		}
+	}
+}
+
+func (r *InstanceRenderer) appendStorage(b []byte, in InstanceInput) []byte {
+	row := in.Row
 	b = append(append(b, `,"storageProfile":{"imageReference":`...), r.image...)
 	b = appendText(b, `,"osDisk":{"osType":`, r.model.Image.OSType)
 	name := r.osDisk(row)
@@ -148,11 +176,13 @@ func (r *InstanceRenderer) appendStorage(b []byte, row vmss.Instance) []byte {
 	b = append(b, `,"createOption":"FromImage"`...)
 	b = r.appendDisk(b, r.model.OSDisk, name, osDiskSize(r.model))
 	b = append(b, `},"dataDisks":[`...)
-	for i, disk := range r.model.DataDisks {
-		if i > 0 {
+	first := true
+	for disk := range r.dataDisks(in.Custom) {
+		if !first {
 			b = append(b, ',')
 		}
-		name := r.dataDisk(row, disk.LUN)
+		first = false
+		name := r.dataDisk(row, disk)
 		b = appendInt(append(b, `{"lun":`...), disk.LUN)
 		b = appendText(b, `,"name":`, name)
 		b = append(b, `,"createOption":"Empty"`...)

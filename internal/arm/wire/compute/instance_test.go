@@ -104,11 +104,11 @@ func TestSetViewCountsByStatus(t *testing.T) {
 	}
 }
 
-func TestViewOfADeallocatedInstanceNamesNoPlacementGroup(t *testing.T) {
+func TestViewOfADeallocatedInstanceNamesNoComputer(t *testing.T) {
 	in := running(0)
 	in.Seen.Power = vmss.PowerDeallocated
 	view := string(renderer(t, withDisks(t)).RenderInstanceView(in))
-	if strings.Contains(view, "placementGroupId") || strings.Contains(view, "vmAgent") {
+	if strings.Contains(view, "computerName") || strings.Contains(view, "vmAgent") || !strings.Contains(view, "placementGroupId") {
 		t.Error(view)
 	}
 	if !strings.Contains(view, `{"code":"PowerState/deallocated","level":"Info","displayStatus":"VM deallocated"}`) {
@@ -140,7 +140,7 @@ func TestNICsShowWhatTheHostReported(t *testing.T) {
 func TestAnInstanceSentBackAsItWasReadIsAccepted(t *testing.T) {
 	r := renderer(t, withDisks(t))
 	now := r.Render(running(4), compute.InstanceOptions{View: true})
-	got, err := compute.ParseInstance(now, now, nil)
+	got, err := compute.ParseInstance(now, compute.InstanceNow{Rendered: now, MaxDataDisks: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestAnInstanceSentBackAsItWasReadIsAccepted(t *testing.T) {
 	}
 }
 
-func TestInstancePutChangesProtectionAndTagsOnly(t *testing.T) {
+func TestAnInstancePutRefusesWhatIsTheModels(t *testing.T) {
 	now := renderer(t, withDisks(t)).Render(running(4), compute.InstanceOptions{})
 	was := &vmss.Customization{Protection: vmss.Protection{FromScaleIn: true}, Tags: map[string]string{"a": "b"}}
 	for _, tt := range []struct {
@@ -165,7 +165,7 @@ func TestInstancePutChangesProtectionAndTagsOnly(t *testing.T) {
 			"location", "properties.hardwareProfile.vmSize", "properties.osProfile.adminPassword", "properties.storageProfile.dataDisks",
 		}},
 	} {
-		got, err := compute.ParseInstance([]byte(tt.body), now, was)
+		got, err := compute.ParseInstance([]byte(tt.body), compute.InstanceNow{Rendered: now, Custom: was, MaxDataDisks: 4})
 		var bad []string
 		if e, ok := errors.AsType[*resource.Error](err); ok {
 			bad = []string{e.Target}

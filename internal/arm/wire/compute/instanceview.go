@@ -20,24 +20,23 @@ func (r *InstanceRenderer) appendView(b []byte, in InstanceInput) []byte {
 	row, seen := in.Row, in.Seen
 	state := vmss.Provisioning(row, seen)
 	b = append(b, '{')
-	if seen.Power != vmss.PowerDeallocated {
-		b = appendText(b, `"placementGroupId":`, vmss.PlacementGroupID(r.set, row.ID))
-		b = append(b, ',')
-	}
-	b = appendInt(append(b, `"platformUpdateDomain":`...), vmss.UpdateDomain(row.ID))
+	b = appendText(b, `"placementGroupId":`, vmss.PlacementGroupID(r.set, row.ID))
+	b = appendInt(append(b, `,"platformUpdateDomain":`...), vmss.UpdateDomain(row.ID))
 	if r.set.FaultDomains > 1 {
 		b = appendInt(append(b, `,"platformFaultDomain":`...), row.FaultDomain)
 	}
-	b = appendText(b, `,"computerName":`, vmss.ComputerName(r.model.OS.ComputerNamePrefix, row.ID))
+	if seen.Power != vmss.PowerDeallocated { // nothing is there that has a name
+		b = appendText(b, `,"computerName":`, vmss.ComputerName(r.model.OS.ComputerNamePrefix, row.ID))
+	}
 	b = appendTextIf(b, `,"osName":`, seen.OSName)
 	b = appendTextIf(b, `,"osVersion":`, seen.OSVersion)
 	b = appendAgent(b, seen)
 	b = append(b, `,"disks":[`...)
-	b = r.appendDiskStatuses(b, row, seen)
+	b = r.appendDiskStatuses(b, in)
 	b = append(b, `],"hyperVGeneration":"V1"`...) // hosts boot guests by BIOS
 	b = append(b, `,"statuses":[`...)
 	b = provisioningStatus(state, vmss.FailureOf(row, seen), provisioned(row, seen)).append(b)
-	if power, ok := powerStatus(seen.Power, state == vmss.Creating); ok {
+	if power, ok := powerStatus(seen.Power); ok {
 		b = power.append(append(b, ','))
 	}
 	return append(b, ']', '}')
@@ -57,7 +56,8 @@ func appendAgent(b []byte, seen vmss.Observation) []byte {
 	return append(b, `],"extensionHandlers":[]}`...)
 }
 
-func (r *InstanceRenderer) appendDiskStatuses(b []byte, row vmss.Instance, seen vmss.Observation) []byte {
+func (r *InstanceRenderer) appendDiskStatuses(b []byte, in InstanceInput) []byte {
+	row, seen := in.Row, in.Seen
 	ready := provisioningStatus(vmss.Succeeded, nil, row.Created)
 	if seen.Generation == 0 {
 		ready = provisioningStatus(vmss.Creating, nil, time.Time{})
@@ -67,8 +67,8 @@ func (r *InstanceRenderer) appendDiskStatuses(b []byte, row vmss.Instance, seen 
 		return append(ready.append(b), ']', '}')
 	}
 	b = one(b, r.osDisk(row))
-	for _, disk := range r.model.DataDisks {
-		b = one(append(b, ','), r.dataDisk(row, disk.LUN))
+	for disk := range r.dataDisks(in.Custom) {
+		b = one(append(b, ','), r.dataDisk(row, disk))
 	}
 	return b
 }
@@ -96,7 +96,7 @@ func RenderSetInstanceView(instances iter.Seq2[vmss.Instance, vmss.Observation],
 	for row, seen := range instances {
 		s := vmss.Provisioning(row, seen)
 		counts[provisioningStatus(s, vmss.FailureOf(row, seen), time.Time{}).code]++
-		if power, ok := powerStatus(seen.Power, s == vmss.Creating); ok {
+		if power, ok := powerStatus(seen.Power); ok {
 			counts[power.code]++
 		}
 	}

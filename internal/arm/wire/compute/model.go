@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
+	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
@@ -158,6 +159,7 @@ func (p *parser) ipConfigs(list []wire.Document, path string) []vmss.IPConfig {
 		c := vmss.IPConfig{Name: text(ip, "name"), Subnet: text(props, "subnet", "id")}
 		c.Primary = flag(props, "primary") || len(list) == 1 && props["primary"] == nil
 		p.uniqueName(names, c.Name, at+".name")
+		p.subnet(c.Subnet, at+".properties.subnet.id")
 		if c.Primary {
 			primary++
 		}
@@ -167,6 +169,15 @@ func (p *parser) ipConfigs(list []wire.Document, path string) []vmss.IPConfig {
 		p.Add(wire.InvalidParameter, path, "Exactly one IP configuration must be primary; %d are.", primary)
 	}
 	return out
+}
+
+// subnet checks that an id, if there is one, is a subnet's. Its syntax was
+// checked when it was decoded.
+func (p *parser) subnet(id, path string) {
+	const subnets = "Microsoft.Network/virtualNetworks/subnets"
+	if parsed, err := resource.ParseID(id); err == nil && !strings.EqualFold(parsed.Type(), subnets) {
+		p.Add(wire.InvalidParameter, path, "'%s' is not the id of a subnet but of a %s; leave subnet out for the default network.", id, parsed.Type())
+	}
 }
 
 func (p *parser) uniqueName(seen map[string]bool, name, path string) {

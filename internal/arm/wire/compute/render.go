@@ -12,6 +12,7 @@ type SetView struct {
 	Provisioning vmss.ProvisioningState
 	ETag         string // without quotes; empty leaves the member out
 	UserData     bool   // $expand=userData
+	Version      string // the request's api-version: what is younger is left out; empty for the newest
 }
 
 // timeFormat is how Azure writes times: up to seven digits, no zeros at the end.
@@ -44,6 +45,7 @@ func RenderScaleSet(set vmss.ScaleSet, model vmss.Model, view SetView) ([]byte, 
 	props["provisioningState"] = string(view.Provisioning)
 	props["uniqueId"] = string(set.UID)
 	props["timeCreated"] = stamp(set.Created)
+	hideYounger(doc, view.Version)
 	return ScaleSet.Encode(doc), nil
 }
 

@@ -47,11 +47,11 @@ func provisioningStatus(state vmss.ProvisioningState, failure *vmss.Failure, at 
 	return status{code: "ProvisioningState/creating", level: "Info", display: "Creating"}
 }
 
-// powerStatus is the status of a power state. ok is false while nothing is
-// known of an instance that is being created.
-func powerStatus(power vmss.PowerState, creating bool) (s status, ok bool) {
+// powerStatus is the status of a power state. ok is false for an instance that
+// never reached its host, whether it is still to come or has failed.
+func powerStatus(power vmss.PowerState) (s status, ok bool) {
 	if power == vmss.PowerUnknown {
-		return status{code: "PowerState/unknown", level: "Info", display: "VM unknown"}, !creating
+		return status{}, false
 	}
 	return status{code: "PowerState/" + string(power), level: "Info", display: "VM " + string(power)}, true
 }
@@ -70,7 +70,7 @@ func provisioned(row vmss.Instance, seen vmss.Observation) time.Time {
 func StatusCodes(row vmss.Instance, seen vmss.Observation) []string {
 	state := vmss.Provisioning(row, seen)
 	codes := []string{provisioningStatus(state, vmss.FailureOf(row, seen), time.Time{}).code}
-	if power, ok := powerStatus(seen.Power, state == vmss.Creating); ok {
+	if power, ok := powerStatus(seen.Power); ok {
 		codes = append(codes, power.code)
 	}
 	return codes
