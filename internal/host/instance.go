@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"time"
@@ -123,10 +124,7 @@ func (h *Host) do(ctx context.Context, s *scene, step plan.Step) error {
 	case plan.SetPower:
 		err = h.power(ctx, fence, s, step)
 	}
-	if err != nil {
-		return err
-	}
-	return h.lookAgain(ctx, s)
+	return cmp.Or(err, h.lookAgain(ctx, s)) // a call that failed may have done half, or nothing
 }
 
 var disposals = map[plan.Keep]compute.Disposal{plan.KeepNothing: compute.All, plan.KeepData: compute.KeepData, plan.KeepDisks: compute.KeepDisks}

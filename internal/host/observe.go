@@ -28,6 +28,10 @@ func observe(s scene, step plan.Step, err error, now time.Time) vmss.Observation
 	case err != nil:
 		seen.Failure = failure(seen.Failure, err, s.row.Generation, now)
 		return seen
+	case step.Died != "":
+		died := resource.Errorf(resource.Unavailable, plan.DiedCode, "%s", step.Died)
+		seen.Failure = failure(seen.Failure, died, s.row.Generation, now)
+		return seen
 	case step.Late != nil:
 		seen.Failure = step.Late
 		return seen

@@ -32,10 +32,9 @@ func (h *Host) spec(set vmss.ScaleSet, row vmss.Instance, rev vmss.Revision) (co
 	m := rev.Model
 	s := compute.Spec{ID: id, Name: vmss.InstanceName(set.ID.Name(), row.ID), VCPUs: size.VCPUs, MemoryMB: size.MemoryMB,
 		Image: m.Image.Digest, OSDiskGB: m.OSDisk.SizeGB, Boots: row.Boots}
-	for _, d := range slices.Concat(m.DataDisks, row.Attached) {
-		s.DataDisks = append(s.DataDisks, compute.Disk{LUN: d.LUN, SizeGB: d.SizeGB, Generation: row.DataDisks})
+	if s.DataDisks = dataDisks(m, row); len(s.DataDisks) < len(m.DataDisks)+len(row.Attached) {
+		return s, resource.Errorf(resource.Invalid, "InvalidParameter", "A data disk that is attached to instance %s alone has the LUN of one in its model. Detach it, and attach it at another LUN.", row.ID)
 	}
-	slices.SortFunc(s.DataDisks, func(a, b compute.Disk) int { return cmp.Compare(a.LUN, b.LUN) })
 	for i := range max(1, len(m.NICs)) {
 		s.NICs = append(s.NICs, compute.NIC{MAC: id.MAC(i), Port: portName(set.UID, row.ID, i)})
 	}
@@ -49,6 +48,15 @@ func (h *Host) spec(set vmss.ScaleSet, row vmss.Instance, rev vmss.Revision) (co
 	}
 	s.Tags = map[string]string{"resource": set.ID.Child("virtualMachines", row.ID.String()).String(), "host": h.Name}
 	return s, nil
+}
+
+// dataDisks lists the data disks of model and row by LUN, one for each.
+func dataDisks(m vmss.Model, row vmss.Instance) (all []compute.Disk) {
+	for _, d := range slices.Concat(m.DataDisks, row.Attached) {
+		all = append(all, compute.Disk{LUN: d.LUN, SizeGB: d.SizeGB, Generation: row.DiskGeneration(d)})
+	}
+	slices.SortStableFunc(all, func(a, b compute.Disk) int { return cmp.Compare(a.LUN, b.LUN) })
+	return slices.CompactFunc(all, func(a, b compute.Disk) bool { return a.LUN == b.LUN })
 }
 
 // passwordHash returns the crypt(3) form of a model's password. The salt

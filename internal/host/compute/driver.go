@@ -51,7 +51,7 @@ type Spec struct {
 	MemoryMB  int
 	Image     string // digest of the image, "sha256:..."
 	OSDiskGB  int    // 0: the image's own size
-	DataDisks []Disk // by LUN; made empty if they are not there yet
+	DataDisks []Disk // by LUN; made empty if they are not there yet; others that were kept are removed
 	NICs      []NIC  // the first is the primary one
 	Guest     Guest
 	Boots     int64             // the boot number that Create carries out (VM.Boots afterwards); not part of the Hash
@@ -62,7 +62,7 @@ type Spec struct {
 type Disk struct {
 	LUN        int
 	SizeGB     int
-	Generation int64 // a higher one is a new, empty disk (reimageall)
+	Generation int64 // another one is a new, empty disk (reimageall)
 }
 
 // NIC is a network card and the fabric port behind it.
@@ -116,7 +116,7 @@ type VM struct {
 	MemoryMB          int
 	Agent             string // version of the guest agent, once it answered
 	OSName, OSVersion string // from the guest agent
-	Fault             string // why it stopped or does not come up, if the driver knows
+	Fault             string // why it stopped or does not come up; empty if that was asked for, or is the guest's wish
 }
 
 // Disposal says what of a virtual machine goes.

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/muster-vm/muster/internal/host/compute"
@@ -14,6 +15,7 @@ var cases = []testCase{
 	{"MachinesDoNotDisturbEachOther", neighbours},
 	{"ConcurrentCreatesMakeOneMachine", concurrentCreates},
 	{"ReimageAllMakesDataDisksAnew", reimageAll},
+	{"ADataDiskThatIsNotWantedAnyMoreIsRemoved", detach},
 	{"KeptDisksGoWithTheInstance", keptDisksGo},
 	{"OldGenerationDoesNotTouchTheNew", oldGeneration},
 	{"StartingAStoppedMachineKeepsItsBootNumber", startAgain},
@@ -102,6 +104,28 @@ func reimageAll(b *bench) {
 	b.running(spec)
 	for name := range before {
 		b.newDisk(name, before, b.disks(spec.ID))
+	}
+	last(b, spec)
+}
+
+func detach(b *bench) {
+	spec := b.Spec(0)
+	b.running(spec)
+	before := b.disks(spec.ID)
+	all := spec.DataDisks
+	b.remove(spec.ID, compute.KeepDisks)
+	spec.DataDisks = nil
+	b.running(spec)
+	without := b.disks(spec.ID)
+	if b.Disks != nil && len(without) != len(before)-len(all) {
+		b.Errorf("disks are %v after the data disks were left out of %v", without, before)
+	}
+	b.sameDisk("os", before, without)
+	b.remove(spec.ID, compute.KeepDisks)
+	spec.DataDisks = all // the same again are other disks
+	b.running(spec)
+	for _, d := range all {
+		b.newDisk(fmt.Sprintf("data%d", d.LUN), before, b.disks(spec.ID))
 	}
 	last(b, spec)
 }

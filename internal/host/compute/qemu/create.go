@@ -57,11 +57,14 @@ func (m *machine) creation(ctx context.Context, spec compute.Spec, image Image) 
 	steps = append(steps, effect{"disk directory", func() error { return errDisk(disks, os.MkdirAll(disks, 0o700), "") }})
 	osDisk := newDisk{path: m.d.root.osDisk(m.id), sizeGB: spec.OSDiskGB, digest: spec.Image, image: image}
 	steps = append(steps, effect{"OS disk", func() error { return m.makeDisk(ctx, osDisk, "os-") }})
+	var wanted []string
 	for _, d := range spec.DataDisks {
+		wanted = append(wanted, m.d.root.dataDisk(m.id, d))
 		data := newDisk{path: m.d.root.dataDisk(m.id, d), sizeGB: d.SizeGB}
 		lun := strconv.Itoa(d.LUN)
 		steps = append(steps, effect{"data disk " + lun, func() error { return m.makeDisk(ctx, data, "data-"+lun+"-") }})
 	}
+	steps = append(steps, effect{"detached data disks", func() error { return errDisk(disks, removePrefixed(disks, "data-", wanted...), "") }})
 	seed := filepath.Join(m.d.root.vm(m.id), seedFile)
 	return append(steps,
 		effect{"seed", func() error { return errDisk(seed, guest.Seed(seed, guest.Setup(spec.Guest)), "") }},

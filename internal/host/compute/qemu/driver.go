@@ -377,16 +377,22 @@ func (d *Driver) perform(ctx context.Context, effects ...effect) error {
 		if err := ctx.Err(); err != nil {
 			return canceled(err)
 		}
-		if d.crash != nil {
-			if err := d.crash(e.name); err != nil {
-				return err
-			}
+		if err := d.survive(e.name); err != nil {
+			return err
 		}
 		if err := e.do(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// survive is where a test may have the process die.
+func (d *Driver) survive(step string) error {
+	if d.crash == nil {
+		return nil
+	}
+	return d.crash(step)
 }
 
 func canceled(err error) error {

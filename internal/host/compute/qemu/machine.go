@@ -65,11 +65,26 @@ func (m *machine) wakeUp() {
 // not in use yet.
 func (m *machine) adopt(p process) {
 	if p == nil {
+		m.miss()
 		return
 	}
 	m.proc = p
 	m.rec.Ran = max(m.rec.Ran, p.run())
 	m.rec.Run = max(m.rec.Run, p.run())
+}
+
+// miss takes note of a process that ended while no driver watched. Why is not
+// known; most often the host was restarted, so it is not taken for the guest's
+// wish. The machine is not in use yet.
+func (m *machine) miss() {
+	r := &m.rec
+	if ran := r.State == compute.Starting || r.State == compute.Running; ran && r.Power == compute.Running && r.Ran == r.Run {
+		r.Fault = "QEMU ended while Muster was not running, as in a restart of the host."
+	}
+	r.Ready, r.Agent = 0, ""
+	if s := stateOf(*r, 0); s != r.State {
+		r.State, r.Since = s, now()
+	}
 }
 
 // begin starts the worker, once, if the machine has been made.
@@ -143,7 +158,7 @@ func (m *machine) settle(ctx context.Context) (wake time.Time, err error) {
 		case ask:
 			m.ask()
 		case cut:
-			err = m.cut(ctx)
+			err = m.d.perform(ctx, effect{"cut", func() error { return m.cut(ctx) }})
 		case start:
 			err = m.start(ctx)
 		}
@@ -167,6 +182,9 @@ func (m *machine) commit(change func(*record)) error {
 	change(&r)
 	if s := stateOf(r, m.alive()); s != r.State {
 		r.State, r.Since = s, now()
+	}
+	if err := m.d.survive("write"); err != nil {
+		return err
 	}
 	if err := m.d.root.save(r); err != nil {
 		return errDisk(m.d.root.vm(m.id), err, "")

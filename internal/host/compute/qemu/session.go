@@ -159,7 +159,8 @@ func (s *session) execute(ctx context.Context, command string) error {
 	return client.Execute(ctx, command, nil, nil)
 }
 
-// whyEnded tells people why a process ended that nobody had asked to.
+// whyEnded tells people why a process ended that nobody had asked to. Nothing
+// is wrong if the guest wished it, so that is told by an empty string.
 func (s *session) whyEnded(p process) string {
 	if s != nil {
 		t := time.NewTimer(time.Second)
@@ -172,7 +173,7 @@ func (s *session) whyEnded(p process) string {
 		defer s.mu.Unlock()
 		switch s.cause {
 		case "guest-shutdown":
-			return "The guest shut down by itself."
+			return ""
 		case "guest-panic":
 			return "The guest's kernel panicked."
 		}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -97,6 +98,9 @@ func (r root) load(id compute.VMID) record {
 	if err == nil {
 		err = json.Unmarshal(b, &rec)
 	}
+	if err == nil && (rec.Spec.ID != id || rec.Phase == "") {
+		err = errors.New("it does not say what it is of")
+	}
 	if err != nil {
 		return record{Spec: compute.Spec{ID: id}, Phase: deleting, Disposal: compute.KeepDisks,
 			Fault: "Its record cannot be read: " + err.Error() + ". Delete the virtual machine and make it again."}
@@ -148,18 +152,18 @@ func (r root) removeDisks(id compute.VMID, disposal compute.Disposal) error {
 	case compute.All:
 		return os.RemoveAll(r.disks(id))
 	}
-	return removePrefixed(r.disks(id), "os-", "")
+	return removePrefixed(r.disks(id), "os-")
 }
 
 // removePrefixed removes the files of a directory whose names start with
-// prefix, and keeps one.
-func removePrefixed(dir, prefix, keep string) error {
+// prefix, and keeps some.
+func removePrefixed(dir, prefix string, keep ...string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, e := range entries {
-		if path := filepath.Join(dir, e.Name()); strings.HasPrefix(e.Name(), prefix) && path != keep {
+		if path := filepath.Join(dir, e.Name()); strings.HasPrefix(e.Name(), prefix) && !slices.Contains(keep, path) {
 			err = errors.Join(err, os.Remove(path))
 		}
 	}

@@ -115,12 +115,15 @@ func (d *Driver) furnish(m *machine, spec compute.Spec, hash [32]byte) {
 	}
 	m.disks, m.name, m.hash = spec.ID.Disks, spec.Name, hash
 	m.vcpus, m.memoryMB = int32(spec.VCPUs), int32(spec.MemoryMB)
+	m.data = slices.DeleteFunc(m.data, func(have disk) bool {
+		return !slices.ContainsFunc(spec.DataDisks, func(want compute.Disk) bool { return have.lun == want.LUN })
+	})
 	for _, want := range spec.DataDisks {
 		i := slices.IndexFunc(m.data, func(have disk) bool { return have.lun == want.LUN })
 		switch {
 		case i < 0:
 			m.data = append(m.data, disk{want.LUN, want.Generation, d.newSerial()})
-		case m.data[i].generation < want.Generation:
+		case m.data[i].generation != want.Generation:
 			m.data[i] = disk{want.LUN, want.Generation, d.newSerial()}
 		}
 	}

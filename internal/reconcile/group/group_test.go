@@ -1,0 +1,140 @@
+package group_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/muster-vm/muster/internal/reconcile/group"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/store/memstore"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+var (
+	lab   = store.GroupKeyOf("sub", "Lab")
+	other = store.GroupKeyOf("sub", "other")
+)
+
+// yard is a reconciler over a store with two groups, of two sets and one.
+type yard struct {
+	t     *testing.T
+	store *store.Store
+	lease store.Lease
+	r     *group.Reconciler
+}
+
+func newYard(t *testing.T) *yard {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	session, log := memstore.New().Open(), slog.New(slog.DiscardHandler)
+	s, err := store.Open(ctx, session, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait(); session.Close() })
+	lease, err := s.Acquire(ctx, "plane")
+	if err != nil {
+		t.Fatal(err)
+	}
+	y := &yard{t, s, lease, &group.Reconciler{Store: s, Fence: lease.Held(), Log: log}}
+	y.commit(store.Put(store.Groups, lab, resource.Group{Name: "Lab"}), store.Put(store.Groups, other, resource.Group{Name: "other"}))
+	for name, in := range map[string]string{"web": "Lab", "api": "LAB", "db": "other"} {
+		set := vmss.ScaleSet{ID: resource.In("sub", in, "Microsoft.Compute", "virtualMachineScaleSets", name), UID: vmss.UID(name)}
+		y.commit(store.Put(store.ScaleSets, set.Key(), set))
+	}
+	for i, target := range []string{"LAB", "other"} {
+		op := vmss.Operation{ID: target, Sequence: int64(i + 1), Kind: vmss.OpDeleteGroup, Target: resource.ID{Subscription: "SUB", Group: target}}
+		y.commit(store.Put(store.Operations, op.Key(), op))
+	}
+	return y
+}
+
+func (y *yard) commit(changes ...store.Change) {
+	y.t.Helper()
+	if _, err := y.store.Commit(y.t.Context(), changes...); err != nil {
+		y.t.Fatal(err)
+	}
+}
+
+// drop accepts the delete of the group.
+func (y *yard) drop() {
+	y.t.Helper()
+	y.commit(store.Put(store.Groups, lab, resource.Group{Name: "Lab", Deleting: true}))
+}
+
+func (y *yard) reconcile() {
+	y.t.Helper()
+	if _, err := y.r.Reconcile(y.t.Context(), lab); err != nil {
+		y.t.Fatalf("Reconcile: %v", err)
+	}
+}
+
+// marked counts the sets that are marked for deletion, by their group.
+func (y *yard) marked() map[string]int {
+	marked := map[string]int{}
+	for _, e := range store.All(y.store, store.ScaleSets) {
+		if e.Value.Deleting {
+			marked[e.Value.Key().Group]++
+		}
+	}
+	return marked
+}
+
+func TestAGroupThatStaysIsLeftAlone(t *testing.T) {
+	y := newYard(t)
+	y.reconcile()
+	if _, ok := store.Get(y.store, store.Groups, lab); !ok || len(y.marked()) > 0 {
+		t.Errorf("the group is there: %t, sets marked: %v", ok, y.marked())
+	}
+}
+
+func TestADeletedGroupGoesOnceItsSetsAreGone(t *testing.T) {
+	y := newYard(t)
+	y.drop()
+	y.reconcile()
+	y.reconcile() // twice is as good as once
+	if got := y.marked(); got["lab"] != 2 || got["other"] != 0 {
+		t.Errorf("sets marked: %v, want both of lab alone", got)
+	}
+	for i, name := range []string{"web", "api"} {
+		if _, ok := store.Get(y.store, store.Groups, lab); !ok || len(y.store.OpenOperations("")) != 2 {
+			t.Fatalf("the group went while %d of its sets were there", 2-i)
+		}
+		y.commit(store.Delete(store.ScaleSets, vmss.NewKey("sub", "lab", name), store.Any))
+		y.reconcile()
+	}
+	if _, ok := store.Get(y.store, store.Groups, lab); ok {
+		t.Error("the empty group is still there")
+	}
+	if outcome, ok := store.Get(y.store, store.Outcomes, vmss.OperationKey{Sequence: 1}); !ok || outcome.Value.Status != vmss.OperationSucceeded {
+		t.Errorf("its delete ended %+v, want success", outcome.Value)
+	}
+	if open := y.store.OpenOperations(""); len(open) != 1 || open[0].ID != "other" {
+		t.Errorf("open operations are %v, want that of the other group", open)
+	}
+	y.reconcile() // of a group that is gone
+	if _, ok := store.Get(y.store, store.Groups, other); !ok {
+		t.Error("the other group went too")
+	}
+}
+
+func TestAReconcilerThatLostItsLeaseDeletesNothing(t *testing.T) {
+	y := newYard(t)
+	y.drop()
+	y.lease.Release()
+	if _, err := y.r.Reconcile(t.Context(), lab); !resource.Is(err, resource.Conflict) || len(y.marked()) > 0 {
+		t.Errorf("Reconcile: %v, sets marked %v; want Conflict and none", err, y.marked())
+	}
+	for _, name := range []string{"web", "api"} {
+		y.commit(store.Delete(store.ScaleSets, vmss.NewKey("sub", "lab", name), store.Any))
+	}
+	_, err := y.r.Reconcile(t.Context(), lab)
+	if _, ok := store.Get(y.store, store.Groups, lab); !ok || !resource.Is(err, resource.Conflict) {
+		t.Errorf("Reconcile of the empty group: %v, it is there: %t; want Conflict and the group", err, ok)
+	}
+}
