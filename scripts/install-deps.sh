@@ -9,7 +9,7 @@ set -euo pipefail
 
 demo=(qemu-system-x86 qemu-utils iproute2 nftables busybox-static cpio lz4
 	e2fsprogs binutils util-linux curl ca-certificates)
-tests=("${demo[@]}" azure-cli openssh-client python3)
+tests=("${demo[@]}" azure-cli openssh-client genisoimage python3)
 
 die() {
 	echo "install-deps.sh: $*" >&2
