@@ -23,7 +23,7 @@ var layout = codetest.Layout{
 		1: "internal/vmss internal/network internal/autoscale internal/access internal/template internal/population",
 		2: "internal/plan internal/rehearsal",
 		3: "internal/store internal/store/memstore internal/store/etcdstore internal/store/storetest " +
-			"internal/metrics internal/metrics/metricstest internal/controller",
+			"internal/metrics internal/metrics/metricstest internal/controller internal/durable",
 		4: "internal/host internal/host/compute internal/host/compute/qemu internal/host/compute/qemu/qmp " +
 			"internal/host/compute/qemu/args internal/host/compute/sim internal/host/compute/drivertest " +
 			"internal/host/fabric internal/host/fabric/sim internal/host/fabric/bridge internal/host/guest internal/host/probe " +

@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/muster-vm/muster/internal/durable"
 )
 
 // How long certificates hold, and how long before their end a server
@@ -115,7 +117,7 @@ func (c *certificates) makeCA(file, keyFile string, now time.Time) error {
 	if err := writeKey(keyFile, key); err != nil { // first: a certificate without its key cannot be opened again
 		return err
 	}
-	return writeFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return durable.Write(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 // renew makes a new server certificate and key.
@@ -148,7 +150,7 @@ func (c *certificates) renew(dir string, names []string, now time.Time) error {
 	}
 	c.server = tls.Certificate{Certificate: [][]byte{der, c.ca.Raw}, PrivateKey: key, Leaf: leaf}
 	chain := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.ca.Raw})...)
-	return errors.Join(writeKey(filepath.Join(dir, "server-key.pem"), key), writeFile(filepath.Join(dir, "server.pem"), chain))
+	return errors.Join(writeKey(filepath.Join(dir, "server-key.pem"), key), durable.Write(filepath.Join(dir, "server.pem"), chain))
 }
 
 // fits reports whether a certificate is for exactly these names and holds for

@@ -24,6 +24,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/muster-vm/muster/internal/access"
+	"github.com/muster-vm/muster/internal/durable"
 )
 
 // Credentials are what a client needs to log in: the contents of admin.json.
@@ -197,23 +198,7 @@ func writeJSON(file string, v any) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(file, append(raw, '\n'))
-}
-
-// writeFile replaces a file as a whole, durably, with mode 0600.
-func writeFile(file string, raw []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(file), ".new-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // gone after the rename
-	if _, err = f.Write(raw); err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), file)
+	return durable.Write(file, append(raw, '\n'))
 }
 
 func writeKey(file string, key any) error {
@@ -221,7 +206,7 @@ func writeKey(file string, key any) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return durable.Write(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 func readKey(file string) (*rsa.PrivateKey, error) {

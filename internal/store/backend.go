@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+
+	"github.com/muster-vm/muster/internal/resource"
 )
 
 // A Backend keeps records as bytes under string keys. memstore and etcdstore
@@ -17,26 +19,27 @@ type Backend interface {
 	// Commit applies all ops or none, durably, and returns the revision that
 	// they made; ops that only check make none and return the current one. No
 	// two ops name the same key. It fails with Conflict, naming the key, if a
-	// guard does not hold.
+	// guard does not hold. Dropping what is not there makes no revision.
 	Commit(ctx context.Context, ops []Op) (revision int64, err error)
 	// Watch yields what each commit after a revision changed, one batch a
-	// revision, in order and without gaps. It ends when ctx is done, or with an
+	// revision, in order and without gaps. It ends, silently, when ctx is done, or with an
 	// error: ErrCompacted if changes after the revision are not kept any more.
 	Watch(ctx context.Context, after int64) iter.Seq2[Batch, error]
 	// Acquire waits until nobody holds the named lease, or ctx is done, and
 	// takes it. A lease is a record at LeaseKey(name), so that ops can check it.
 	Acquire(ctx context.Context, name string) (Lease, error)
-	// Close lets go of the backend. Records stay.
+	// Close lets go of the backend. Records stay; later calls fail with
+	// Unavailable.
 	Close() error
 }
 
 // ErrCompacted ends a watch whose past is not kept any more: load again.
 var ErrCompacted = errors.New("the changes after this revision are not kept any more")
 
-// Item is one record.
+// Item is one record. Whoever gets one leaves its value as it is.
 type Item struct {
 	Key      string
-	Value    []byte // nil in a batch: the record was deleted
+	Value    []byte // nil in a batch: the record was deleted; a value written empty is not nil
 	Revision int64  // of the commit that wrote it
 }
 
@@ -46,8 +49,31 @@ type Batch struct {
 	Items    []Item
 }
 
-// MaxOps is how many ops a commit has at most (etcd's default limit is 128).
-const MaxOps = 120
+// Limits of a commit. etcd's own are 128 ops and 1.5 MiB of its encoding.
+const (
+	MaxOps   = 120
+	MaxBytes = 1 << 20 // of keys and values together
+)
+
+// CheckOps fails with Invalid, code InvalidCommit, for ops that no backend takes.
+func CheckOps(ops []Op) error {
+	if len(ops) > MaxOps {
+		return resource.Errorf(resource.Invalid, "InvalidCommit", "A commit has at most %d ops, not %d.", MaxOps, len(ops))
+	}
+	bytes := 0
+	seen := make(map[string]struct{}, len(ops))
+	for i := range ops {
+		bytes += len(ops[i].Key) + len(ops[i].Value)
+		if _, ok := seen[ops[i].Key]; ok {
+			return resource.Errorf(resource.Invalid, "InvalidCommit", "Two ops of a commit name the record %s.", ops[i].Key)
+		}
+		seen[ops[i].Key] = struct{}{}
+	}
+	if bytes > MaxBytes {
+		return resource.Errorf(resource.Invalid, "InvalidCommit", "A commit has at most %d bytes, not %d.", MaxBytes, bytes)
+	}
+	return nil
+}
 
 // Op is one part of a commit.
 type Op struct {

@@ -3,9 +3,10 @@ package guest
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/muster-vm/muster/internal/durable"
 )
 
 // Setup is what a guest learns at its first boot.
@@ -38,34 +39,7 @@ func Seed(path string, s Setup) error {
 	if err != nil {
 		return fmt.Errorf("seed %s: %w", path, err)
 	}
-	return replaceFile(path, image)
-}
-
-// replaceFile writes a private file so that a crash leaves the old one, the
-// new one, or a stray ".new" that the next call overwrites.
-func replaceFile(path string, content []byte) error {
-	tmp := path + ".new"
-	if err := os.Remove(tmp); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp) //nolint:errcheck // the first error says more
-	}
-	return err
+	return durable.Write(path, image)
 }
 
 // files returns the volume's files by their path in it.

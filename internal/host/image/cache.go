@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/muster-vm/muster/internal/durable"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -83,7 +84,7 @@ func (c *cache) save() error {
 	if err != nil {
 		return c.failed(err)
 	}
-	return c.failed(replace(c.file, text))
+	return c.failed(durable.Write(c.file, text))
 }
 
 func (c *cache) failed(err error) error {
@@ -92,27 +93,4 @@ func (c *cache) failed(err error) error {
 	}
 	return resource.Errorf(resource.Unavailable, "", "The digests of image files cannot be kept in %s. "+
 		"Make its directory writable for the server.", c.file).Because(err)
-}
-
-// replace writes a file that only the server may read; a reader sees the old
-// content or the new.
-func replace(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

@@ -15,7 +15,7 @@ func (s *Store) Commit(ctx context.Context, ops []store.Op) (int64, error) {
 	if err := s.check(ctx); err != nil {
 		return 0, err
 	}
-	if err := valid(ops); err != nil {
+	if err := store.CheckOps(ops); err != nil {
 		return 0, err
 	}
 	question, cancel := s.brief(ctx)
@@ -69,30 +69,6 @@ func conflict(ops []store.Op, answer *clientv3.TxnResponse) error {
 		}
 	}
 	return resource.Errorf(resource.Conflict, "StoreConflict", "A record was changed meanwhile.")
-}
-
-// maxBytes is how large the records of a commit are together at most. etcd's own
-// limit is 1.5 MiB of its encoding.
-const maxBytes = 1 << 20
-
-// valid refuses what no caller may ask for, before etcd does in its own words.
-func valid(ops []store.Op) error {
-	if len(ops) > store.MaxOps {
-		return resource.Errorf(resource.Invalid, "InvalidCommit", "A commit has at most %d ops, not %d.", store.MaxOps, len(ops))
-	}
-	bytes := 0
-	seen := make(map[string]struct{}, len(ops))
-	for i := range ops {
-		bytes += len(ops[i].Key) + len(ops[i].Value)
-		if _, ok := seen[ops[i].Key]; ok {
-			return resource.Errorf(resource.Invalid, "InvalidCommit", "Two ops of a commit name the record %s.", ops[i].Key)
-		}
-		seen[ops[i].Key] = struct{}{}
-	}
-	if bytes > maxBytes {
-		return resource.Errorf(resource.Invalid, "InvalidCommit", "A commit has at most %d bytes, not %d.", maxBytes, bytes)
-	}
-	return nil
 }
 
 // item converts a record of etcd's. A value that is empty is not nil: nil says

@@ -36,7 +36,7 @@ func (s *Session) Commit(ctx context.Context, ops []store.Op) (int64, error) {
 	if err := s.check(ctx); err != nil {
 		return 0, err
 	}
-	if err := valid(ops); err != nil {
+	if err := store.CheckOps(ops); err != nil {
 		return 0, err
 	}
 	return s.db.commit(ops)
@@ -138,28 +138,4 @@ func doneError(err error) error {
 		return resource.Errorf(resource.Unavailable, "StateStoreUnavailable", "The state store did not answer in time.").Because(err)
 	}
 	return resource.Errorf(resource.Canceled, "Canceled", "The request was canceled.").Because(err)
-}
-
-// maxBytes is how large the records of a commit are together at most: what
-// etcdstore takes.
-const maxBytes = 1 << 20
-
-// valid refuses what no caller may ask for, as etcd would.
-func valid(ops []store.Op) error {
-	if len(ops) > store.MaxOps {
-		return resource.Errorf(resource.Invalid, "InvalidCommit", "A commit has at most %d ops, not %d.", store.MaxOps, len(ops))
-	}
-	bytes := 0
-	seen := make(map[string]struct{}, len(ops))
-	for i := range ops {
-		bytes += len(ops[i].Key) + len(ops[i].Value)
-		if _, ok := seen[ops[i].Key]; ok {
-			return resource.Errorf(resource.Invalid, "InvalidCommit", "Two ops of a commit name the record %s.", ops[i].Key)
-		}
-		seen[ops[i].Key] = struct{}{}
-	}
-	if bytes > maxBytes {
-		return resource.Errorf(resource.Invalid, "InvalidCommit", "A commit has at most %d bytes, not %d.", maxBytes, bytes)
-	}
-	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/muster-vm/muster/internal/durable"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -100,7 +101,7 @@ func (h *host) makeDisk(ctx context.Context, d newDisk) error {
 		os.Remove(tmp) //nolint:errcheck // the first error says more
 		return diskFailure(ctx, d.path, said, err)
 	}
-	return errDisk(d.path, settleFile(tmp, d.path), "")
+	return errDisk(d.path, durable.Settle(tmp, d.path), "")
 }
 
 // diskFailure classifies a failure of qemu-img over a file.
@@ -113,28 +114,6 @@ func diskFailure(ctx context.Context, path, said string, err error) error {
 		return errDisk(path, fmt.Errorf("qemu-img: %s: %w", said, e), said)
 	}
 	return errProgram("qemu-img", "qemu-utils", err)
-}
-
-// settleFile gives a file that is complete its name, durably.
-func settleFile(tmp, path string) error {
-	f, err := os.OpenFile(tmp, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	err = f.Chmod(0o600)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }
 
 // inspect returns the virtual size of an image file, after making sure that it

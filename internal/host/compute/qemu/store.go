@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/muster-vm/muster/internal/durable"
 	"github.com/muster-vm/muster/internal/host/compute"
 )
 
@@ -124,7 +125,7 @@ func (r root) add(rec record) error {
 	if err := os.Rename(tmp, r.vm(id)); err != nil {
 		return err
 	}
-	return syncDir(r.vms())
+	return durable.SyncDir(r.vms())
 }
 
 // save replaces a machine's record.
@@ -141,7 +142,7 @@ func (r root) remove(id compute.VMID) error {
 	if err := os.Rename(r.vm(id), gone); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return errors.Join(syncDir(r.vms()), os.RemoveAll(gone))
+	return errors.Join(durable.SyncDir(r.vms()), os.RemoveAll(gone))
 }
 
 // removeDisks takes away what the disposal says of an instance's disks.
@@ -183,7 +184,7 @@ func (r root) lease() (int64, error) {
 }
 
 func (r root) saveLease(lease int64) error {
-	return writeFile(r.leaseFile(), []byte(itoa(lease)+"\n"))
+	return durable.Write(r.leaseFile(), []byte(itoa(lease)+"\n"))
 }
 
 func writeJSON(path string, v any) error {
@@ -191,37 +192,5 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(b, '\n'))
-}
-
-// writeFile replaces a private file: after a crash it is the old or the new.
-func writeFile(path string, content []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
+	return durable.Write(path, append(b, '\n'))
 }

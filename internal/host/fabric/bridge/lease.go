@@ -10,9 +10,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 
+	"github.com/muster-vm/muster/internal/durable"
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -159,29 +159,8 @@ func (t *leases) write() error {
 	if err != nil {
 		return fmt.Errorf("encode leases: %w", err)
 	}
-	if err := replaceFile(t.file, append(data, '\n')); err != nil {
+	if err := durable.Write(t.file, append(data, '\n')); err != nil {
 		return resource.Errorf(resource.Unavailable, "", "The leases could not be saved in %s; is its disk full?", t.file).Because(err)
 	}
 	return nil
-}
-
-// replaceFile writes a file of mode 0600 durably and in one step.
-func replaceFile(name string, data []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) //nolint:errcheck // gone after the rename
-	_, err = tmp.Write(data)
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
