@@ -34,7 +34,8 @@ func KeyOf(id resource.ID) Key {
 type UID string
 
 // ScaleSet is the user's document of a scale set and the reading of it. It is
-// written by the API alone; its store revision is the ETag.
+// written by the API alone, but for Deleting, which the reconciler of groups sets
+// when a user deletes the set's group. Its store revision is the ETag.
 type ScaleSet struct {
 	ID       resource.ID // as first given
 	UID      UID
