@@ -27,7 +27,7 @@ var layout = codetest.Layout{
 		4: "internal/host internal/host/compute internal/host/compute/qemu internal/host/compute/qemu/qmp " +
 			"internal/host/compute/qemu/args internal/host/compute/sim internal/host/compute/drivertest " +
 			"internal/host/fabric internal/host/fabric/sim internal/host/fabric/bridge internal/host/guest internal/host/probe " +
-			"internal/host/metadata internal/host/image " +
+			"internal/host/metadata internal/host/image internal/backup " +
 			"internal/reconcile internal/reconcile/set internal/reconcile/autoscale internal/reconcile/deployment " +
 			"internal/reconcile/network internal/reconcile/image internal/reconcile/garbage internal/reconcile/group",
 		5: "internal/arm internal/arm/wire internal/arm/wire/compute internal/arm/wire/network " +

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -25,9 +24,10 @@ func main() {
 		SilenceUsage: true, SilenceErrors: true}
 	root.AddCommand(server.Commands()...)
 	root.AddCommand(cli.DemoCommand())
+	root.AddCommand(cli.Commands()...)
+	root.SetArgs(cli.Args(os.Args[1:]))
 	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "muster:", server.Explain(err))
 		stop()
-		os.Exit(1) //nolint:gocritic // stop was called
+		os.Exit(cli.Fail(os.Stderr, err, server.Explain)) //nolint:gocritic // stop was called
 	}
 }

@@ -12,12 +12,12 @@ import (
 func Precondition(r *Request, current string) error {
 	if wants := r.HTTP.Header.Values("If-Match"); len(wants) > 0 && !tagMatches(wants, current) {
 		if current == "" {
-			return resource.Errorf(resource.Precondition, "", "The resource does not exist, and If-Match asks for %s. Leave If-Match out to create it.", strings.Join(wants, ", "))
+			return resource.Errorf(resource.Precondition, "", "The resource does not exist, and If-Match asks for %.128s. Leave If-Match out to create it.", strings.Join(wants, ", "))
 		}
-		return resource.Errorf(resource.Precondition, "", "The resource was changed since it was read: If-Match asks for %s. Read it again and repeat the change.", strings.Join(wants, ", "))
+		return resource.Errorf(resource.Precondition, "", "The resource was changed since it was read: If-Match asks for %.128s. Read it again and repeat the change.", strings.Join(wants, ", "))
 	}
 	if wants := r.HTTP.Header.Values("If-None-Match"); len(wants) > 0 && tagMatches(wants, current) {
-		return resource.Errorf(resource.Precondition, "", "The resource exists already, and If-None-Match asks that it does not match %s.", strings.Join(wants, ", "))
+		return resource.Errorf(resource.Precondition, "", "The resource exists already, and If-None-Match asks that it does not match %.128s.", strings.Join(wants, ", "))
 	}
 	return nil
 }

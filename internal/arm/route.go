@@ -27,6 +27,9 @@ type Route struct {
 	Versions []string
 	// Public routes need no token and no api-version (login, discovery).
 	Public bool
+	// AnyHost routes answer under names that are not the server's, too: they
+	// repeat none.
+	AnyHost bool
 	// HTTP answers instead of Handler, on public routes only: the body is
 	// limited to 4 MiB, everything else is its own.
 	HTTP http.Handler
@@ -46,6 +49,7 @@ type Request struct {
 	Base          string            // "https://host:port" as the caller reached us, for absolute URLs
 	RequestID     string
 	CorrelationID string
+	May           func(action, scope string) error // Forbidden unless the caller may, for routes without an Action
 	body          []byte
 }
 

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -41,6 +43,22 @@ func NewRouter(routes []Route) (*Router, error) {
 		}
 	}
 	return r, nil
+}
+
+// Routes lists the routes, in no order.
+func (r *Router) Routes() []Route { return r.root.routes() }
+
+func (n *node) routes() (all []Route) {
+	for _, l := range n.leaves {
+		all = append(all, l.route)
+	}
+	for _, below := range n.fixed {
+		all = append(all, below.routes()...)
+	}
+	if n.any != nil {
+		all = append(all, n.any.routes()...)
+	}
+	return all
 }
 
 func (r *Router) add(route Route) error {
@@ -135,7 +153,7 @@ func (r *Router) match(method string, segments []string, version string) (match,
 	l, ok := found.leaves[method]
 	if !ok {
 		return match{}, resource.Errorf(resource.Invalid, codeMethod,
-			"The method %s is not allowed at /%s; allowed: %s.", method, strings.Join(segments, "/"), strings.Join(found.methods(), ", "))
+			"The method %s is not allowed at /%.512s; allowed: %s.", method, strings.Join(segments, "/"), strings.Join(found.methods(), ", "))
 	}
 	m := match{route: l.route, vars: make(map[string]string, len(l.vars))}
 	for i, name := range l.vars {
@@ -162,7 +180,7 @@ func (r *Router) unknown(segments []string, version string) error {
 		name := segments[i+1]
 		known := r.providers[strings.ToLower(name)]
 		if known == nil {
-			return resource.Errorf(resource.NotFound, "InvalidResourceNamespace", "The resource namespace '%s' is invalid.", name)
+			return resource.Errorf(resource.NotFound, "InvalidResourceNamespace", "The resource namespace '%.64s' is invalid.", name)
 		}
 		if i+2 == len(segments) {
 			break
@@ -172,15 +190,16 @@ func (r *Router) unknown(segments []string, version string) error {
 			types = append(types, segments[j])
 		}
 		return resource.Errorf(resource.NotFound, "InvalidResourceType",
-			"The resource type '%s' could not be found in the namespace '%s' for api version '%s'. The supported api-versions are '%s'.",
+			"The resource type '%.256s' could not be found in the namespace '%.64s' for api version '%.64s'. The supported api-versions are '%s'.",
 			strings.Join(types, "/"), name, version, strings.Join(known.versions, ","))
 	}
-	return resource.Errorf(resource.NotFound, "NotFound", "Nothing is served at /%s.", strings.Join(segments, "/"))
+	return resource.Errorf(resource.NotFound, "NotFound", "Nothing is served at /%.256s.", strings.Join(segments, "/"))
 }
 
 // split returns the decoded segments of an escaped path. One trailing slash is
 // ignored. A segment that decodes to something with a slash or a control
-// character is Invalid: it would name another scope than it seems to.
+// character, or to what is no text, is Invalid, and so are the two letters whose
+// lower case is ASCII: it would name another scope than it seems to.
 func split(escaped string) ([]string, error) {
 	path := strings.TrimSuffix(strings.TrimPrefix(escaped, "/"), "/")
 	if path == "" {
@@ -192,12 +211,17 @@ func split(escaped string) ([]string, error) {
 			continue
 		}
 		d, err := url.PathUnescape(s)
-		if err != nil || strings.ContainsFunc(d, func(c rune) bool { return c == '/' || c < ' ' || c == 0x7f }) {
-			return nil, resource.Errorf(resource.Invalid, "InvalidRequestUri", "The segment %q of the path is not valid.", s)
+		if err != nil || !utf8.ValidString(d) || strings.ContainsFunc(d, treacherous) {
+			return nil, resource.Errorf(resource.Invalid, "InvalidRequestUri", "The segment %.128q of the path is not valid.", s)
 		}
 		segments[i] = d
 	}
 	return segments, nil
+}
+
+// treacherous reports whether a character makes a segment seem what it is not.
+func treacherous(c rune) bool {
+	return c == '/' || c < ' ' || c == 0x7f || c > unicode.MaxASCII && unicode.ToLower(c) <= unicode.MaxASCII
 }
 
 // scope returns what a path is about, for authorisation: the longest resource

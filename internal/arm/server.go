@@ -35,12 +35,16 @@ type Authorizer interface {
 	Authorize(p access.Principal, action, scope string) error
 }
 
-// Server answers HTTP requests by routes. All members are needed.
+// Server answers HTTP requests by routes. All members but Serves are needed.
 type Server struct {
 	Router        *Router
 	Authenticator Authenticator
 	Authorizer    Authorizer
 	Log           *slog.Logger
+
+	// Serves reports whether a Host header names this server; nil stands for
+	// yes. Absolute URLs in answers repeat it.
+	Serves func(host string) bool
 }
 
 // NewServer returns the handler for the routes.
@@ -68,7 +72,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 			writeError(rec, hr.Method, e, r.RequestID)
 		}
 	}
-	s.Log.InfoContext(hr.Context(), "request", "method", hr.Method, "path", hr.URL.Path, "status", rec.status,
+	s.Log.InfoContext(hr.Context(), "request", "method", hr.Method, "path", fmt.Sprintf("%.512s", hr.URL.Path), "status", rec.status,
 		"duration", time.Since(start), "principal", r.Principal.ObjectID, "command", clip(hr.Header.Get("CommandName")), "request", r.RequestID)
 }
 
@@ -87,6 +91,10 @@ func (s *Server) serve(w http.ResponseWriter, r *Request) (err error) {
 	}
 	r.APIVersion = r.Query("api-version")
 	m, missing := s.Router.match(r.HTTP.Method, segments, r.APIVersion)
+	if s.Serves != nil && !s.Serves(r.HTTP.Host) && !m.route.AnyHost {
+		return resource.Errorf(resource.Invalid, "InvalidHostName",
+			"The host name '%.256s' is none of this server's. Use one that is in its certificate, or add this one to names in the server's config.", r.HTTP.Host)
+	}
 	if missing == nil && m.route.HTTP != nil {
 		m.route.HTTP.ServeHTTP(w, r.HTTP)
 		return nil
@@ -119,6 +127,7 @@ func (s *Server) call(r *Request, route Route, segments []string) (*Response, er
 			}
 		}
 	}
+	r.May = func(action, scope string) error { return s.Authorizer.Authorize(r.Principal, action, scope) }
 	var err error
 	if r.body, err = io.ReadAll(r.HTTP.Body); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -155,11 +164,11 @@ func checkVersion(route Route, version string, segments []string) error {
 	for i := len(segments) - 3; i >= 0; i-- {
 		if _, err := time.Parse(time.DateOnly, clipVersion(version)); err == nil && strings.EqualFold(segments[i], "providers") {
 			return resource.Errorf(resource.Invalid, "NoRegisteredProviderFound",
-				"No registered resource provider found for API version '%s' for type '%s' in the namespace '%s'. The supported api-versions are '%s'.",
+				"No registered resource provider found for API version '%.64s' for type '%s' in the namespace '%s'. The supported api-versions are '%s'.",
 				version, segments[i+2], segments[i+1], supported)
 		}
 	}
-	return resource.Errorf(resource.Invalid, "InvalidApiVersionParameter", "The api-version '%s' is invalid. The supported versions are '%s'.", version, supported)
+	return resource.Errorf(resource.Invalid, "InvalidApiVersionParameter", "The api-version '%.64s' is invalid. The supported versions are '%s'.", version, supported)
 }
 
 // clipVersion returns the date of "2024-01-01-preview".

@@ -242,3 +242,41 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 }
+
+func TestHostsThatAreNotTheServersAreRefused(t *testing.T) {
+	h := server(t, echo).(*arm.Server)
+	h.Serves = func(host string) bool { return host == "localhost:1" }
+	if w := ask(t, h, "GET", web+"?api-version=2024-01-01"); w.Code != 200 {
+		t.Errorf("its own name: %d %s", w.Code, w.Body)
+	}
+	for _, target := range []string{strings.Replace(web, "localhost:1", "evil.example", 1) + "?api-version=2024-01-01", "https://evil.example/nothing"} {
+		if w := ask(t, h, "GET", target); w.Code != 400 || code(t, w) != "InvalidHostName" {
+			t.Errorf("%s: %d %s", target, w.Code, w.Body)
+		}
+	}
+}
+
+func TestSegmentsThatSeemToBeOthersAreRefused(t *testing.T) {
+	h := server(t, echo)
+	for _, segment := range []string{"a%2Fb", "a%00", "a%0a", "a%7f", "%ff", "w%C4%B0b", "%E2%84%AA", "wİb"} {
+		at := strings.Replace(web, "w%65b", segment, 1) + "?api-version=2024-01-01"
+		if w := ask(t, h, "GET", at); w.Code != 400 || code(t, w) != "InvalidRequestUri" {
+			t.Errorf("%s: %d %s", segment, w.Code, w.Body)
+		}
+	}
+}
+
+func TestAnswersDoNotRepeatWhatIsLong(t *testing.T) {
+	h, long := server(t, echo), strings.Repeat("x", 40000)
+	for target, header := range map[string]string{web + long + "/" + long: "", "https://localhost:1/" + long: "", web + "?api-version=" + long: "",
+		"https://localhost:1/subscriptions/S/providers/" + long + "/a/b?api-version=" + long: ""} {
+		if w := ask(t, h, "GET", target, "If-Match", header); w.Code < 400 || w.Body.Len() > 2000 {
+			t.Errorf("%.100s: %d, %d bytes", target, w.Code, w.Body.Len())
+		}
+	}
+	r := &arm.Request{HTTP: httptest.NewRequest(http.MethodPut, "/", nil)}
+	r.HTTP.Header.Set("If-Match", long)
+	if err := arm.Precondition(r, "1"); err == nil || len(err.Error()) > 500 {
+		t.Errorf("%.100v", err)
+	}
+}

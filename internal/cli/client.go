@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 )
 
 // Connection is how to reach a server.
@@ -34,26 +33,24 @@ type Connection struct {
 // Connect reads the first principal's credentials and the CA from a state
 // directory.
 func Connect(state, endpoint string) (*Connection, error) {
-	raw, err := os.ReadFile(filepath.Join(state, "admin.json"))
+	a, err := localAccount(state, endpoint)
 	if err != nil {
-		return nil, fmt.Errorf("read the credentials of the first principal: %w (has `muster serve --state %s` run?)", err, state)
+		return nil, err
 	}
-	var admin struct{ TenantID, SubscriptionID, ClientID, ClientSecret string }
-	if err := json.Unmarshal(raw, &admin); err != nil {
-		return nil, fmt.Errorf("%s/admin.json: %w", state, err)
-	}
-	ca, err := os.ReadFile(filepath.Join(state, "ca.pem"))
-	if err != nil {
-		return nil, fmt.Errorf("read the server's CA: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("%s/ca.pem holds no certificate", state)
+	return a.connect()
+}
+
+// connect prepares a connection; nothing is sent yet.
+func (a account) connect() (*Connection, error) {
+	var pool *x509.CertPool // nil: the system's
+	if a.CA != "" {
+		if pool = x509.NewCertPool(); !pool.AppendCertsFromPEM([]byte(a.CA)) {
+			return nil, fmt.Errorf("the CA of %s holds no certificate", a.Endpoint)
+		}
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
-	c := &Connection{Endpoint: endpoint, Subscription: admin.SubscriptionID, Tenant: admin.TenantID, client: admin.ClientID, http: client}
-	c.credential = &secretCredential{endpoint: endpoint, id: admin.ClientID, secret: admin.ClientSecret, http: client}
-	return c, nil
+	return &Connection{Endpoint: a.Endpoint, Subscription: a.ID, Tenant: a.TenantID, client: a.ClientID, http: client,
+		credential: &secretCredential{endpoint: a.Endpoint, id: a.ClientID, secret: a.ClientSecret, http: client}}, nil
 }
 
 // Options configures the Azure SDK clients for this server.
@@ -70,6 +67,11 @@ type secretCredential struct {
 	endpoint, id, secret string
 	http                 *http.Client
 }
+
+// loginError says that the server gives no token for these credentials.
+type loginError struct{ status, text string }
+
+func (e *loginError) Error() string { return "token endpoint answered " + e.status + ": " + e.text }
 
 // GetToken implements azcore.TokenCredential.
 func (s *secretCredential) GetToken(ctx context.Context, _ policy.TokenRequestOptions) (azcore.AccessToken, error) {
@@ -93,29 +95,44 @@ func (s *secretCredential) GetToken(ctx context.Context, _ policy.TokenRequestOp
 		return azcore.AccessToken{}, fmt.Errorf("token endpoint answered %s: %w", res.Status, err)
 	}
 	if answer.AccessToken == "" {
-		return azcore.AccessToken{}, fmt.Errorf("token endpoint answered %s: %s", res.Status, answer.Error)
+		return azcore.AccessToken{}, &loginError{status: res.Status, text: answer.Error}
 	}
 	return azcore.AccessToken{Token: answer.AccessToken, ExpiresOn: time.Now().Add(time.Duration(answer.ExpiresIn) * time.Second)}, nil
 }
 
-// get reads one URL of the API as JSON.
+// get reads one URL of the API as JSON. A refusal is an *azcore.ResponseError.
 func (c *Connection) get(ctx context.Context, url string, into any) error {
-	token, err := c.credential.GetToken(ctx, policy.TokenRequestOptions{})
+	client, err := arm.NewClient("cli", "v1.0.0", c.credential, c.Options())
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := runtime.NewRequest(ctx, http.MethodGet, url)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+token.Token)
-	res, err := c.http.Do(req)
+	res, err := client.Pipeline().Do(req)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", url, res.Status)
+	if !runtime.HasStatusCode(res, http.StatusOK) {
+		return runtime.NewResponseError(res)
 	}
-	return json.NewDecoder(res.Body).Decode(into)
+	return runtime.UnmarshalAsJSON(res, into)
+}
+
+// list reads all pages that begin at a URL.
+func (c *Connection) list(ctx context.Context, url string) ([]any, error) {
+	all := []any{}
+	for url != "" {
+		var page struct {
+			Value    []any
+			NextLink string
+		}
+		if err := c.get(ctx, url, &page); err != nil {
+			return nil, err
+		}
+		all, url = append(all, page.Value...), page.NextLink
+	}
+	return all, nil
 }

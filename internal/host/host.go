@@ -13,6 +13,7 @@ import (
 	"github.com/muster-vm/muster/internal/controller"
 	"github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/metrics"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -30,6 +31,7 @@ type Options struct {
 	Lease   store.Lease                         // this process's hold on the host; its revision fences driver calls
 	Workers int                                 // default 16
 	Grace   time.Duration                       // for a guest to shut down; default 30 s
+	Metrics *metrics.Recorder                   // hears what machines use; nil for nobody
 }
 
 // Host carries out the rows of one host. Make it with New, then Run it.
@@ -81,6 +83,7 @@ func (h *Host) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.journal.run(ctx) })
 	wg.Go(func() { h.controller.Run(ctx) })
+	wg.Go(func() { h.sample(ctx) })
 	wg.Wait()
 }
 

@@ -2,8 +2,8 @@ package identity
 
 import (
 	"encoding/json"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -105,7 +105,7 @@ func (id *Identity) grant(r *http.Request, now time.Time) (principal, string, *r
 	if r.PostForm.Get("grant_type") != "client_credentials" {
 		return bad("unsupported_grant_type", 70003, "The grant type is not supported; use client_credentials.")
 	}
-	if !id.ourHost(r.Host) {
+	if !id.Serves(r.Host) {
 		return bad("invalid_request", 900144, "The Host header is none of this server's names.")
 	}
 	audience := r.PostForm.Get("resource")
@@ -139,7 +139,11 @@ func (id *Identity) client(r *http.Request, now time.Time) (principal, *refusal)
 	if p.Secret.Salt == nil {
 		p.Secret.Salt = make([]byte, 16) // an unknown client takes as long as a wrong secret
 	}
-	if !p.Secret.matches(secret) {
+	matches, ok := id.hashing.matches(r.Context(), p.Secret, secret)
+	if !ok {
+		return principal{}, &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", number: 90033, wait: true, sentence: "The server is busy. Try again."}
+	}
+	if !matches {
 		return principal{}, &refusal{status: http.StatusUnauthorized, code: "invalid_client", number: 7000215, challenge: true,
 			sentence: "Invalid client id or client secret provided."}
 	}
@@ -164,12 +168,18 @@ func unescape(s string) string {
 	return s
 }
 
+// address names who asks. One machine has as many IPv6 addresses as it likes,
+// so that those count by their network.
 func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
 	}
-	return host
+	ip := at.Addr().Unmap().WithZone("")
+	if network, err := ip.Prefix(64); err == nil && ip.Is6() {
+		return network.String()
+	}
+	return ip.String()
 }
 
 func (e *refusal) reply(w http.ResponseWriter) {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -231,6 +232,43 @@ func BenchmarkAuthenticateAgain(b *testing.B) {
 	for b.Loop() {
 		if _, err := id.Authenticate(tok); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// guess asks for a token from an address, and returns the status.
+func guess(id *identity.Identity, first *identity.Credentials, from, secret string) int {
+	wrong := form(first, "")
+	wrong.Set("client_secret", secret)
+	r := httptest.NewRequest(http.MethodPost, "https://localhost:8443/adfs/oauth2/token", strings.NewReader(wrong.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.RemoteAddr = from
+	return serve(id, r).Code
+}
+
+func TestGuessesFromOneIPv6NetworkCountTogether(t *testing.T) {
+	id, first := open(t, t.TempDir())
+	codes := map[int]int{}
+	for i := range 16 {
+		codes[guess(id, first, fmt.Sprintf("[2001:db8::%x]:1000", i), "no")]++
+	}
+	if codes[429] == 0 {
+		t.Errorf("sixteen addresses of one network could guess as they liked: %v", codes)
+	}
+	if code := guess(id, first, "[2001:db8:0:1::1]:1000", "no"); code != 401 {
+		t.Errorf("the next network: %d", code)
+	}
+	if code := guess(id, first, "[::ffff:192.0.2.1]:1000", "no"); code != 401 {
+		t.Errorf("an IPv4 address: %d", code)
+	}
+}
+
+func TestOnlyTheServersOwnNamesAreServed(t *testing.T) {
+	id, _ := open(t, t.TempDir(), "vm.example", "fd00::7")
+	for host, want := range map[string]bool{"localhost": true, "LOCALHOST:1": true, "127.0.0.1:8443": true, "[::1]:8443": true, "[::1]": true, "vm.example:443": true, "[fd00::7]:1": true,
+		"": false, ":8443": false, "evil.example": false, "evil.example:8443": false, "vm.example.evil": false, "localhost:": false, "localhost:x": false, "localhost:99999": false, "localhost:1:2": false} {
+		if got := id.Serves(host); got != want {
+			t.Errorf("%q: %v", host, got)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -30,6 +31,24 @@ func derive(secret string, salt []byte) []byte {
 // takes as long.
 func (h hashed) matches(secret string) bool {
 	return subtle.ConstantTimeCompare(h.Sum, derive(secret, h.Salt)) == 1
+}
+
+// maxHashing is how many secrets are hashed at once. Each takes 19 MiB and a
+// processor, and anybody can ask.
+const maxHashing = 4
+
+// hashing has a place for each hash in the making.
+type hashing chan struct{}
+
+// matches compares once there is a place; ok is false if ctx ends first.
+func (h hashing) matches(ctx context.Context, with hashed, secret string) (matches, ok bool) {
+	select {
+	case h <- struct{}{}:
+		defer func() { <-h }()
+		return with.matches(secret), true
+	case <-ctx.Done():
+		return false, false
+	}
 }
 
 // secretCache remembers the secrets that were verified, by a keyed hash that

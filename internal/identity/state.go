@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type Identity struct {
 	tokens   tokenCache
 	secrets  secretCache
 	failures failures
+	hashing  hashing
 
 	certMu sync.Mutex
 	certs  *certificates
@@ -81,7 +83,7 @@ func Open(dir string, names []string, now time.Time) (*Identity, *Credentials, e
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
-	id := &Identity{dir: dir, names: serverNames(names)}
+	id := &Identity{dir: dir, names: serverNames(names), hashing: make(hashing, maxHashing)}
 	if err := id.loadKey(); err != nil {
 		return nil, nil, fmt.Errorf("token key: %w", err)
 	}
@@ -184,11 +186,14 @@ func (id *Identity) ours(raw string) bool {
 	return err == nil && u.Scheme == "https" && u.User == nil && slices.Contains(id.names, strings.ToLower(u.Hostname()))
 }
 
-// ourHost reports whether the Host header names this server.
-func (id *Identity) ourHost(host string) bool {
-	name, _, err := net.SplitHostPort(host)
+// Serves reports whether the Host header names this server, on any port.
+func (id *Identity) Serves(host string) bool {
+	name, port, err := net.SplitHostPort(host)
 	if err != nil {
-		name = host
+		name, port = host, "0"
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return false
 	}
 	return slices.Contains(id.names, strings.ToLower(strings.Trim(name, "[]")))
 }

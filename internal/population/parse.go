@@ -20,6 +20,7 @@ type (
 		Seed   *uint64     `json:"seed"`
 		Hosts  []hostJSON  `json:"hosts"`
 		Boot   *bootJSON   `json:"boot"`
+		Load   *loadJSON   `json:"load"`
 		Faults []faultJSON `json:"faults"`
 	}
 	hostJSON struct {
@@ -35,6 +36,13 @@ type (
 		Base     string `json:"base"`
 		Jitter   string `json:"jitter"`
 		Shutdown string `json:"shutdown"`
+	}
+	loadJSON struct {
+		CPU     float64 `json:"cpu"`
+		Swing   float64 `json:"swing"`
+		Period  string  `json:"period"`
+		Network float64 `json:"network"`
+		Disk    float64 `json:"disk"`
 	}
 	faultJSON struct {
 		Op          Op       `json:"op"`
@@ -57,11 +65,12 @@ const mostHosts = 10_000
 //	{"seed": 7,
 //	 "hosts": [{"name": "rack", "count": 3, "zones": ["1", "2", "3"], "vCPUs": 64, "memoryMB": 262144}],
 //	 "boot": {"base": "20s", "jitter": "5s", "shutdown": "5s"},
+//	 "load": {"cpu": 30, "swing": 20, "period": "30m", "network": 1e6, "disk": 1e5},
 //	 "faults": [{"op": "create", "match": "web_*", "probability": 0.1, "count": 3,
 //	             "kind": "Exhausted", "code": "AllocationFailed", "message": "No room."}]}
 //
-// What is absent is as in Default; of a boot that is given, absent members are
-// zero. Unknown members are refused. The error joins every problem, each of
+// What is absent is as in Default; of a boot or load that is given, absent members
+// are zero. Unknown members are refused. The error joins every problem, each of
 // kind Invalid with the JSON path at fault.
 func Parse(data []byte) (Population, error) {
 	var file fileJSON
@@ -81,6 +90,9 @@ func Parse(data []byte) (Population, error) {
 	if file.Boot != nil {
 		p.Boot = file.Boot.parse(&problems)
 	}
+	if file.Load != nil {
+		p.Load = file.Load.parse(&problems)
+	}
 	if file.Hosts != nil {
 		p.Hosts = parseHosts(file.Hosts, &problems)
 	}
@@ -97,21 +109,37 @@ func invalid(target, format string, args ...any) error {
 	return resource.Errorf(resource.Invalid, "InvalidParameter", format, args...).At(target)
 }
 
-func (b bootJSON) parse(problems *[]error) Boot {
-	duration := func(target, s string) time.Duration {
-		if s == "" {
-			return 0
-		}
-		d, err := time.ParseDuration(s)
-		if err != nil || d < 0 || d > 24*time.Hour {
-			*problems = append(*problems, invalid(target, `The duration %q is not one from 0 to 24 hours, written as "20s".`, s))
-		}
-		return d
+func parseDuration(target, s string, problems *[]error) time.Duration {
+	if s == "" {
+		return 0
 	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > 24*time.Hour {
+		*problems = append(*problems, invalid(target, `The duration %q is not one from 0 to 24 hours, written as "20s".`, s))
+	}
+	return d
+}
+
+func (l loadJSON) parse(problems *[]error) Load {
+	load := Load{CPU: l.CPU, Swing: l.Swing, Period: parseDuration("load.period", l.Period, problems), Network: l.Network, Disk: l.Disk}
+	switch {
+	case load.CPU < 0 || load.CPU > 100:
+		*problems = append(*problems, invalid("load.cpu", "A load is a percentage from 0 to 100."))
+	case load.Swing < 0 || load.CPU-load.Swing < 0 || load.CPU+load.Swing > 100:
+		*problems = append(*problems, invalid("load.swing", "A load does not swing below 0 or above 100 percent."))
+	case load.Swing > 0 && load.Period < time.Second:
+		*problems = append(*problems, invalid("load.period", `A load that swings has a period of at least a second, such as "30m".`))
+	case load.Network < 0 || load.Disk < 0:
+		*problems = append(*problems, invalid("load", "Bytes a second are not negative."))
+	}
+	return load
+}
+
+func (b bootJSON) parse(problems *[]error) Boot {
 	boot := Boot{
-		Base:     duration("boot.base", b.Base),
-		Jitter:   duration("boot.jitter", b.Jitter),
-		Shutdown: duration("boot.shutdown", b.Shutdown),
+		Base:     parseDuration("boot.base", b.Base, problems),
+		Jitter:   parseDuration("boot.jitter", b.Jitter, problems),
+		Shutdown: parseDuration("boot.shutdown", b.Shutdown, problems),
 	}
 	if boot.Jitter > boot.Base {
 		*problems = append(*problems, invalid("boot.jitter", "The jitter is longer than the base."))

@@ -17,6 +17,7 @@ type Population struct {
 	Hosts  []Host
 	Boot   Boot
 	Faults []Fault // the first that applies to a call is taken
+	Load   Load
 	Seed   uint64
 }
 
@@ -35,6 +36,16 @@ type Boot struct {
 	Base     time.Duration
 	Jitter   time.Duration // at most Base
 	Shutdown time.Duration // of a guest that is asked to shut down
+}
+
+// Load says how busy running guests are. With a Swing the load follows a sine
+// of its own phase in each.
+type Load struct {
+	CPU     float64 // mean percentage of the vCPUs
+	Swing   float64 // how far it goes up and down from there
+	Period  time.Duration
+	Network float64 // bytes a second, in and out alike
+	Disk    float64 // bytes a second, read and written alike, in operations of 4 KiB
 }
 
 // Op names what a fault strikes.
@@ -102,11 +113,12 @@ func (f Fault) Text() string {
 }
 
 // Default returns three hosts in three zones, boots of 20 seconds give or take
-// five, and no faults.
+// five, guests that use a tenth of their vCPUs, and no faults.
 func Default() Population {
 	return Population{
 		Hosts: Hosts(3, Host{Name: "host", VCPUs: 64, MemoryMB: 256 << 10}, "1", "2", "3"),
 		Boot:  Boot{Base: 20 * time.Second, Jitter: 5 * time.Second, Shutdown: 5 * time.Second},
+		Load:  Load{CPU: 10},
 		Seed:  1,
 	}
 }

@@ -29,6 +29,7 @@ func TestEveryMemberIsRead(t *testing.T) {
 			{"name": "spare", "zone": "3", "faultDomain": 4, "vCPUs": 8, "memoryMB": 512}
 		],
 		"boot": {"base": "20s", "jitter": "1500ms"},
+		"load": {"cpu": 30, "swing": 20, "period": "30m", "network": 1e6, "disk": 4096},
 		"faults": [
 			{"op": "create", "match": "web_*", "host": "rack-?", "probability": 0.1, "count": 3, "effect": "half",
 			 "kind": "exhausted", "code": "AllocationFailed", "message": "No room."},
@@ -46,6 +47,7 @@ func TestEveryMemberIsRead(t *testing.T) {
 			{Name: "spare", Zone: "3", FaultDomain: 4, VCPUs: 8, MemoryMB: 512},
 		},
 		Boot: population.Boot{Base: 20 * time.Second, Jitter: 1500 * time.Millisecond},
+		Load: population.Load{CPU: 30, Swing: 20, Period: 30 * time.Minute, Network: 1e6, Disk: 4096},
 		Faults: []population.Fault{
 			{Op: population.Create, Match: "web_*", Host: "rack-?", Probability: .1, Count: 3, Effect: population.Half,
 				Kind: resource.Exhausted, Code: "AllocationFailed", Message: "No room."},
@@ -71,6 +73,10 @@ func TestEachProblemNamesItsPlace(t *testing.T) {
 		{`{` + host + `, "zones": ["1"]}]}`, "hosts[0].zones"},
 		{`{"boot": {"base": "soon"}}`, "boot.base"},
 		{`{"boot": {"base": "1s", "jitter": "2s"}}`, "boot.jitter"},
+		{`{"load": {"cpu": 101}}`, "load.cpu"},
+		{`{"load": {"cpu": 10, "swing": 11, "period": "1m"}}`, "load.swing"},
+		{`{"load": {"cpu": 10, "swing": 5}}`, "load.period"},
+		{`{"load": {"disk": -1}}`, "load"},
 		{`{"faults": [{"op": "reboot"}]}`, "faults[0].op"},
 		{`{"faults": [{"op": "create", "match": "["}]}`, "faults[0].match"},
 		{`{"faults": [{"op": "create", "probability": 0}]}`, "faults[0].probability"},

@@ -15,9 +15,9 @@ import (
 	"github.com/muster-vm/muster/internal/resource"
 )
 
-// Commands returns the commands that run a server: serve, down and config.
+// Commands returns the commands about a server on this machine.
 func Commands() []*cobra.Command {
-	return []*cobra.Command{serveCommand(), downCommand(), configCommand()}
+	return []*cobra.Command{serveCommand(), downCommand(), configCommand(), backupCommand(), restoreCommand(), doctorCommand()}
 }
 
 // flags are what commands take beside the config file. Those that were given
@@ -62,6 +62,7 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			c.version = cmd.Root().Version
 			saveMemory()
 			return Serve(cmd.Context(), c, cmd.OutOrStdout(), c.logger(cmd.ErrOrStderr()))
 		},
@@ -99,9 +100,15 @@ func downCommand() *cobra.Command {
 }
 
 func configCommand() *cobra.Command {
+	cmd := printConfigCommand("config") // as it was before it had a command of its own
+	cmd.AddCommand(printConfigCommand("show"))
+	return cmd
+}
+
+func printConfigCommand(use string) *cobra.Command {
 	var f flags
 	cmd := &cobra.Command{
-		Use:   "config",
+		Use:   use,
 		Short: "Print the configuration in effect, as a file that --config takes",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

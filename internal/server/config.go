@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -30,9 +31,12 @@ type Config struct {
 	Network    Network        `json:"network"`
 	Images     Images         `json:"images"`
 	Limits     Limits         `json:"limits"`
+	Metrics    Metrics        `json:"metrics"`
 	Quotas     map[string]int `json:"quotas"` // limit by usage name, such as "cores"
 	Etcd       Etcd           `json:"etcd"`
 	Simulation string         `json:"simulation"` // file with a population, for driver "sim"; empty for the default one
+
+	version string // of this program
 }
 
 // Host is what this machine gives to instances.
@@ -64,6 +68,14 @@ type Limits struct {
 	Capacity int `json:"capacity"` // instances of one scale set
 }
 
+// Metrics is how instances are measured.
+type Metrics struct {
+	Interval string `json:"interval"` // between two samples, such as "10s"; "0" measures nothing
+}
+
+// interval returns the time between two samples, 0 for none.
+func (m Metrics) interval() (time.Duration, error) { return time.ParseDuration(m.Interval) }
+
 // Etcd is where state is kept. No endpoints means the embedded etcd.
 type Etcd struct {
 	Endpoints []string `json:"endpoints"`
@@ -80,6 +92,7 @@ func Default() Config {
 		Network: Network{Prefix: "10.240.0.0/16"},
 		Images:  Images{Tiny: "/usr/share/muster/tiny"},
 		Limits:  Limits{Capacity: 1000},
+		Metrics: Metrics{Interval: "10s"},
 	}
 }
 
@@ -117,6 +130,9 @@ func (c Config) Validate() error {
 	if c.Limits.Capacity < 1 {
 		bad("limits.capacity", "A scale set must be allowed at least one instance.")
 	}
+	if d, err := c.Metrics.interval(); err != nil || d != 0 && (d < time.Second || d > time.Minute) {
+		bad("metrics.interval", "The interval %q is not one from 1s to 1m, or 0 to measure nothing.", c.Metrics.Interval)
+	}
 	if _, err := c.level(); err != nil {
 		bad("logLevel", "The log level %q is none of debug, info, warn, error.", c.LogLevel)
 	}
@@ -128,6 +144,15 @@ func (c Config) Validate() error {
 		all.Msg, all.Details = fmt.Sprintf("The configuration has %d problems.", len(problems)), problems
 	}
 	return &all
+}
+
+// sampling returns how often machines are sampled, 0 for never.
+func (c Config) sampling() time.Duration {
+	d, err := c.Metrics.interval()
+	if err != nil {
+		return 0 // Validate refuses it
+	}
+	return d
 }
 
 func (c Config) level() (slog.Level, error) {

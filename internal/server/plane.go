@@ -12,6 +12,7 @@ import (
 
 	"github.com/muster-vm/muster/internal/api/compute"
 	"github.com/muster-vm/muster/internal/api/fleet"
+	"github.com/muster-vm/muster/internal/api/insights"
 	"github.com/muster-vm/muster/internal/api/resources"
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/controller"
@@ -20,6 +21,7 @@ import (
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/host/image"
 	"github.com/muster-vm/muster/internal/identity"
+	"github.com/muster-vm/muster/internal/metrics"
 	"github.com/muster-vm/muster/internal/reconcile/garbage"
 	"github.com/muster-vm/muster/internal/reconcile/group"
 	"github.com/muster-vm/muster/internal/reconcile/set"
@@ -55,6 +57,7 @@ type Plane struct {
 	leases []store.Lease
 	hosts  []*host.Host
 	loops  []loop             // the controllers
+	meters *metrics.Recorder  // of what all hosts' machines use
 	stop   context.CancelFunc // ends the store's watch
 	wg     sync.WaitGroup     // of the store's watch
 }
@@ -89,6 +92,7 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 		p.log.WarnContext(ctx, "remove images that nobody uses", "err", err)
 	}
 	p.wireReconcilers(parts, lead.Held())
+	p.meters = metrics.NewRecorder(parts.Config.sampling(), &metrics.Memory{})
 	for _, part := range parts.Hosts {
 		if err := p.wireHost(ctx, parts, part); err != nil {
 			return nil, err
@@ -171,8 +175,12 @@ func (p *Plane) wireHost(ctx context.Context, parts Parts, part HostPart) error 
 	if err != nil {
 		return err
 	}
-	p.hosts = append(p.hosts, host.New(host.Options{Name: part.Place.Name, Driver: part.Driver, Fabric: part.Fabric, Store: p.store, Log: parts.Log,
-		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease}))
+	opts := host.Options{Name: part.Place.Name, Driver: part.Driver, Fabric: part.Fabric, Store: p.store, Log: parts.Log,
+		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease}
+	if parts.Config.sampling() > 0 {
+		opts.Metrics = p.meters
+	}
+	p.hosts = append(p.hosts, host.New(opts))
 	return nil
 }
 
@@ -187,8 +195,14 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
 	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet}
-	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), publicRoutes(parts))
-	return arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
+	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
+	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts))
+	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
+	if err != nil {
+		return nil, err
+	}
+	handler.Serves = parts.Identity.Serves
+	return handler, nil
 }
 
 // places lists the hosts as placement sees them.
@@ -236,6 +250,9 @@ func (p *Plane) Close() {
 	}
 	for _, h := range p.hosts {
 		h.Close()
+	}
+	if p.meters != nil {
+		_ = p.meters.Close() // at worst the last minutes are missing; nothing depends on them
 	}
 	for _, l := range p.leases {
 		l.Release()

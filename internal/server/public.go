@@ -6,6 +6,7 @@ import (
 
 	"github.com/muster-vm/muster/internal/api/compute"
 	"github.com/muster-vm/muster/internal/api/fleet"
+	"github.com/muster-vm/muster/internal/api/insights"
 	"github.com/muster-vm/muster/internal/api/resources"
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/host/image"
@@ -14,7 +15,7 @@ import (
 // publicRoutes lists what needs no token: login, discovery, readiness.
 func publicRoutes(parts Parts) []arm.Route {
 	routes := []arm.Route{
-		{Method: http.MethodGet, Path: "/readyz", Public: true, HTTP: http.HandlerFunc(ready)},
+		{Method: http.MethodGet, Path: "/readyz", Public: true, AnyHost: true, HTTP: http.HandlerFunc(ready)},
 		{Method: http.MethodGet, Path: "/aliases.json", Public: true, HTTP: aliases(parts.Images)},
 	}
 	for _, e := range parts.Identity.Endpoints() {
@@ -66,6 +67,11 @@ func providers() []resources.Provider {
 			{Name: "locations/usages", Versions: compute.Versions},
 			{Name: "locations/vmSizes", Versions: compute.Versions},
 			{Name: "locations/publishers", Versions: compute.Versions},
+		}},
+		{Namespace: insights.Namespace, Types: []resources.Type{
+			{Name: "metrics", Versions: insights.Versions},
+			{Name: "metricDefinitions", Versions: insights.Versions},
+			{Name: "metricNamespaces", Versions: insights.Versions},
 		}},
 		{Namespace: fleet.Namespace, Types: []resources.Type{
 			{Name: "explanations", Versions: fleet.Versions},

@@ -50,11 +50,17 @@ func openQEMU(ctx context.Context, c Config, images *image.Catalogue, log *slog.
 	return HostPart{Place: place, Driver: driver, Fabric: fabric}, append(closers, driver.Close), nil
 }
 
-// accel finds out how machines run fastest here, by trying.
+// accel finds out how machines run fastest here, and logs why.
 func accel(ctx context.Context, c Config, images *image.Catalogue, log *slog.Logger) string {
+	found, why := findAccel(ctx, c, images)
+	log.InfoContext(ctx, "acceleration", "accel", found, "reason", why)
+	return found
+}
+
+// findAccel finds out how machines run fastest here, by trying.
+func findAccel(ctx context.Context, c Config, images *image.Catalogue) (found, why string) {
 	if c.Host.Accel != "" {
-		log.InfoContext(ctx, "acceleration", "accel", c.Host.Accel, "reason", "the config says so")
-		return c.Host.Accel
+		return c.Host.Accel, "the config says so"
 	}
 	var guest qemu.Image
 	if tiny, err := images.Get("muster:tiny:debian:latest"); err == nil {
@@ -62,9 +68,7 @@ func accel(ctx context.Context, c Config, images *image.Catalogue, log *slog.Log
 			guest = qemu.Image(f)
 		}
 	}
-	found, why := qemu.ProbeAccel(ctx, guest)
-	log.InfoContext(ctx, "acceleration", "accel", found, "reason", why)
-	return found
+	return qemu.ProbeAccel(ctx, guest)
 }
 
 // files is the catalogue as the driver wants it.

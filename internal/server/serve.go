@@ -38,6 +38,9 @@ func Serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) (err 
 		return err
 	}
 	defer lock.release()
+	if err := finishRestore(c.State, out); err != nil {
+		return err
+	}
 	listener, err := listen(ctx, c.Listen)
 	if err != nil {
 		return err
@@ -59,6 +62,11 @@ func Serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) (err 
 		return err
 	}
 	undo.push(plane.Close)
+	if control, err := listenControl(ctx, c.State); err == nil {
+		undo.push(serveControl(ctx, control, parts))
+	} else {
+		log.WarnContext(ctx, "no control socket; backups have to wait until the server is stopped", "err", err)
+	}
 	if first != nil {
 		introduce(out, filepath.Join(c.State, "admin.json"), *first)
 	}
@@ -138,7 +146,7 @@ func openBackend(ctx context.Context, c Config, log *slog.Logger) (store.Backend
 // openIdentity reads or makes who may log in. The owner's credentials are
 // returned at the first start only.
 func (p *Parts) openIdentity(c Config) (first *identity.Credentials, err error) {
-	p.Identity, first, err = identity.Open(c.State, c.Names, time.Now())
+	p.Identity, first, err = identity.Open(c.State, slices.Concat(c.Names, listenName(c.Listen)), time.Now())
 	return first, err
 }
 
@@ -149,8 +157,8 @@ const shutdownLimit = 5 * time.Second
 func run(ctx context.Context, plane *Plane, listener net.Listener, parts Parts, out io.Writer) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	web := &http.Server{Handler: plane.Handler, TLSConfig: parts.Identity.TLSConfig(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(parts.Log.Handler(), slog.LevelDebug)}
+	web := newWeb(plane.Handler, parts.Log)
+	web.TLSConfig = parts.Identity.TLSConfig()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := web.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {

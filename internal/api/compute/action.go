@@ -120,7 +120,7 @@ func (act action) operation(r *arm.Request) (op vmss.Operation, err error) {
 
 // act begins an operation on the instances it names, or on all there are.
 func (a *API) act(ctx context.Context, r *arm.Request, op vmss.Operation) (*arm.Response, error) {
-	err := retry(ctx, func() error {
+	err := a.change(ctx, keyOf(r), func() error {
 		set, err := a.scaleSet(ctx, r)
 		if err != nil {
 			return err

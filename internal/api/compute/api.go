@@ -49,6 +49,7 @@ type API struct {
 	renderers remembered[rendererKey, *wire.InstanceRenderer]
 	documents remembered[documentKey, []byte]
 	pages     sync.Pool // of *pageBuffer
+	turns     turns
 }
 
 const (
@@ -86,7 +87,7 @@ func (a *API) known(subscription string) error {
 // ResourceNotFound, or that of the missing group.
 func (a *API) scaleSet(ctx context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) {
 	sub, group, name := r.Var("subscription"), r.Var("group"), r.Var("set")
-	if e, ok := store.Get(a.Store, store.ScaleSets, vmss.NewKey(sub, group, name)); ok {
+	if e, ok := store.Get(a.Store, store.ScaleSets, keyOf(r)); ok {
 		return e, nil
 	}
 	if _, err := a.Group(ctx, sub, group); err != nil && !resource.Is(err, resource.Conflict) {
@@ -94,6 +95,11 @@ func (a *API) scaleSet(ctx context.Context, r *arm.Request) (store.Entry[vmss.Sc
 	}
 	return store.Entry[vmss.ScaleSet]{}, resource.Errorf(resource.NotFound, "ResourceNotFound",
 		"The Resource 'Microsoft.Compute/virtualMachineScaleSets/%s' under resource group '%s' was not found.", name, group)
+}
+
+// keyOf is the key of the set that the path names, whether or not there is one.
+func keyOf(r *arm.Request) vmss.Key {
+	return vmss.NewKey(r.Var("subscription"), r.Var("group"), r.Var("set"))
 }
 
 // ScaleSet is scaleSet for packages that serve what is below a set, as one that

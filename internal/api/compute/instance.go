@@ -102,7 +102,7 @@ func (f found) tag(revision int64) string {
 // that it has beyond those of the model.
 func (a *API) putInstance(ctx context.Context, r *arm.Request) (*arm.Response, error) {
 	var resp *arm.Response
-	err := retry(ctx, func() error {
+	err := a.change(ctx, keyOf(r), func() error {
 		f, err := a.find(ctx, r)
 		if err != nil {
 			return err

@@ -64,13 +64,20 @@ func async(op vmss.Operation, location bool) *arm.Async {
 }
 
 func (a *API) operationRoutes() []arm.Route {
-	return []arm.Route{route("GET", locationPath+"/operations/{operation}", "Microsoft.Compute/locations/operations/read", a.getOperation)}
+	return []arm.Route{route("GET", locationPath+"/operations/{operation}", "", a.getOperation)}
 }
 
+// getOperation shows an operation to who began it, whatever the scope of their
+// role, and to who may read what it is about.
 func (a *API) getOperation(_ context.Context, r *arm.Request) (*arm.Response, error) {
 	op, outcome, err := a.Store.OperationByID(r.Var("operation"))
 	if err != nil {
 		return nil, err
+	}
+	if op.Principal != r.Principal.ObjectID {
+		if err := r.May("Microsoft.Compute/locations/operations/read", op.Target.String()); err != nil {
+			return nil, err
+		}
 	}
 	return arm.Poll(r, operationView(op, outcome), nil)
 }

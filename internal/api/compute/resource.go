@@ -29,7 +29,7 @@ func (a *API) Resources(context.Context) []resource.Summary {
 // is no such set, with Conflict while it is being deleted, and as change does.
 // Tags concern no instance: there is no operation to wait for.
 func (a *API) Tag(ctx context.Context, id resource.ID, change func(map[string]string) (map[string]string, error)) (tags map[string]string, err error) {
-	err = retry(ctx, func() error {
+	err = a.change(ctx, vmss.KeyOf(id), func() error {
 		e, ok := store.Get(a.Store, store.ScaleSets, vmss.KeyOf(id))
 		if !ok || !strings.EqualFold(id.Type(), vmss.ResourceType) {
 			return resource.Errorf(resource.NotFound, "ResourceNotFound", "The Resource '%s/%s' under resource group '%s' was not found.", id.Type(), id.Name(), id.Group)

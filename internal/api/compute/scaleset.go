@@ -149,7 +149,7 @@ func missing(err error) bool {
 
 // writeScaleSet answers PUT and PATCH, which differ in how the body is merged.
 func (a *API) writeScaleSet(ctx context.Context, r *arm.Request) (resp *arm.Response, err error) {
-	err = retry(ctx, func() error {
+	err = a.change(ctx, keyOf(r), func() error {
 		e, err := a.openSet(ctx, r)
 		if err != nil {
 			return err
@@ -293,7 +293,7 @@ func (a *API) deleteScaleSet(ctx context.Context, r *arm.Request) (*arm.Response
 		return nil, err
 	}
 	var op vmss.Operation
-	err = retry(ctx, func() error {
+	err = a.change(ctx, keyOf(r), func() error {
 		e, err := a.scaleSet(ctx, r)
 		if err != nil {
 			return err

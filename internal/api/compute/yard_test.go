@@ -68,7 +68,13 @@ const yardBody = `{"location": "local", "tags": {"app": "web"}, "sku": {"name": 
 // newYard makes a yard whose set has n instances, all running.
 func newYard(t testing.TB, n int) *yard {
 	t.Helper()
-	s, err := store.Open(t.Context(), memstore.New().Open(), slog.New(slog.DiscardHandler))
+	return newYardOn(t, memstore.New().Open(), n)
+}
+
+// newYardOn is newYard over a backend that is empty.
+func newYardOn(t testing.TB, backend store.Backend, n int) *yard {
+	t.Helper()
+	s, err := store.Open(t.Context(), backend, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

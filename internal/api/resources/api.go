@@ -81,7 +81,7 @@ func (a *API) Routes() []arm.Route {
 		route("PUT", group, groups+"write", a.putGroup),
 		route("PATCH", group, groups+"write", a.patchGroup),
 		route("DELETE", group, groups+"delete", a.deleteGroup),
-		route("GET", sub+"/operationresults/{operation}", "Microsoft.Resources/subscriptions/operationresults/read", a.getOperation),
+		route("GET", sub+"/operationresults/{operation}", "", a.getOperation),
 		route("GET", sub+"/resources", "Microsoft.Resources/subscriptions/resources/read", a.listResources),
 		route("GET", sub+"/tagNames", "Microsoft.Resources/subscriptions/tagNames/read", a.listTagNames),
 		route("GET", group+"/resources", groups+"resources/read", a.listGroupResources),

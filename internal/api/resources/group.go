@@ -194,10 +194,17 @@ func (a *API) deleteGroup(ctx context.Context, r *arm.Request) (*arm.Response, e
 	}
 }
 
+// getOperation shows an operation to who began it, whatever the scope of their
+// role, and to who may read what it is about.
 func (a *API) getOperation(ctx context.Context, r *arm.Request) (*arm.Response, error) {
 	op, out, err := a.Store.Operation(ctx, r.Var("operation"))
 	if err != nil {
 		return nil, err
+	}
+	if op.Principal != r.Principal.ObjectID {
+		if err := r.May("Microsoft.Resources/subscriptions/operationresults/read", op.Target.String()); err != nil {
+			return nil, err
+		}
 	}
 	status := arm.Operation{Name: op.ID, Status: string(vmss.InProgress), StartTime: op.Created}
 	if out != nil {

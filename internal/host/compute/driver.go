@@ -176,3 +176,30 @@ type Getter interface {
 type Notifier interface {
 	Notify(func(VMID))
 }
+
+// Usage is what a running machine has used since its process came up. The
+// counters only grow, until another Run begins; negative is unknown.
+type Usage struct {
+	ID                    VMID
+	Run                   int64     // another number means that the counters began anew
+	At                    time.Time // when the machine was asked
+	VCPUs                 int
+	CPU                   time.Duration // of all vCPUs and what serves them
+	AvailableMemory       int64         // bytes, now
+	NetworkIn, NetworkOut int64         // bytes, as the guest sees it
+	DiskRead, DiskWritten int64         // bytes
+	DiskReads, DiskWrites int64         // operations
+}
+
+// Unknown is a usage of which nothing but the id could be found out.
+func Unknown(id VMID) Usage {
+	return Usage{ID: id, CPU: -1, AvailableMemory: -1, NetworkIn: -1, NetworkOut: -1, DiskRead: -1, DiskWritten: -1, DiskReads: -1, DiskWrites: -1}
+}
+
+// A Meter is a driver that can tell what its machines use.
+type Meter interface {
+	// Meter yields the usage of every machine that runs, in any order. What
+	// cannot be found out of one is unknown; no machine holds up the others
+	// for long.
+	Meter(ctx context.Context) iter.Seq[Usage]
+}

@@ -6,14 +6,21 @@ package garbage
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
-// Keep is how long operations are kept after they ended.
-const Keep = 24 * time.Hour
+// Keep is how long operations are kept after they ended. Of the operations of one
+// scale set beyond the newest KeepNewest, that is KeepAtLeast: whoever changes a set
+// in a loop for a day must not fill the store.
+const (
+	Keep        = 24 * time.Hour
+	KeepAtLeast = 10 * time.Minute
+	KeepNewest  = 1000
+)
 
 // period is how often records are looked through.
 const period = 10 * time.Minute
@@ -46,14 +53,40 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ struct{}) (time.Time, erro
 // operations lists the operations that ended long ago, with their outcomes. The
 // newest PUT of a set stays: how it ended is part of the set's state.
 func (r *Reconciler) operations(now time.Time) (changes []store.Change) {
-	for _, e := range store.All(r.Store, store.Operations) {
+	all := store.All(r.Store, store.Operations)
+	crowded := beyondNewest(all)
+	for _, e := range all {
 		key := e.Value.Key()
 		outcome, ended := store.Get(r.Store, store.Outcomes, key)
-		if ended && now.Sub(outcome.Value.Finished) > Keep && !r.isState(*e.Value) {
+		keep := Keep
+		if e.Value.Sequence < crowded[e.Value.Set] {
+			keep = KeepAtLeast
+		}
+		if ended && now.Sub(outcome.Value.Finished) > keep && !r.isState(*e.Value) {
 			changes = append(changes, store.Delete(store.Outcomes, key, store.At(outcome.Revision)), store.Delete(store.Operations, key, store.At(e.Revision)))
 		}
 	}
 	return changes
+}
+
+// beyondNewest returns, for each set with more than KeepNewest operations, the
+// sequence number at which the newest begin. Deletions of groups belong to no
+// set and are few.
+func beyondNewest(all []store.Entry[vmss.Operation]) map[vmss.UID]int64 {
+	of := map[vmss.UID][]int64{}
+	for _, e := range all {
+		if e.Value.Set != "" {
+			of[e.Value.Set] = append(of[e.Value.Set], e.Value.Sequence)
+		}
+	}
+	from := map[vmss.UID]int64{}
+	for uid, sequences := range of {
+		if len(sequences) > KeepNewest {
+			slices.Sort(sequences)
+			from[uid] = sequences[len(sequences)-KeepNewest]
+		}
+	}
+	return from
 }
 
 func (r *Reconciler) isState(op vmss.Operation) bool {

@@ -148,3 +148,23 @@ func TestNothingIsRemovedOnceTheLeaseIsLost(t *testing.T) {
 		}
 	})
 }
+
+func TestOfVeryManyOperationsOfOneSetOnlyTheNewestStayForADay(t *testing.T) {
+	inYard(t, func(t *testing.T, y *yard) {
+		y.operate("alive", 1, vmss.OpPut) // the newest PUT, and oldest of all
+		for n := range int64(garbage.KeepNewest + 20) {
+			y.operate("alive", n+2, vmss.OpRestart)
+		}
+		y.operate("other", 1, vmss.OpRestart)
+		total := garbage.KeepNewest + 22
+		time.Sleep(garbage.KeepAtLeast)
+		if left := y.collect(); len(left) != total {
+			t.Errorf("%d are left of %d that may still be polled", len(left), total)
+		}
+		time.Sleep(time.Second)
+		left := y.collect()
+		if len(left) != garbage.KeepNewest+2 || !left["alive-1"] || left["alive-2"] || !left[fmt.Sprintf("alive-%d", garbage.KeepNewest+21)] || !left["other-1"] {
+			t.Errorf("%d are left, want the newest %d, the newest PUT and those of other sets", len(left), garbage.KeepNewest)
+		}
+	})
+}

@@ -27,6 +27,9 @@ var _ store.Backend = (*Store)(nil)
 // fsync of a very slow disk; remote, an election.
 const patience = 15 * time.Second
 
+// DefaultQuota is how large the state of an embedded etcd may become.
+const DefaultQuota = 8 << 30
+
 // Options say which etcd to use and how. Zero values are defaults.
 type Options struct {
 	Dir   string // OpenEmbedded: the directory of the state, which the caller has locked
@@ -46,7 +49,7 @@ func (o Options) withDefaults() Options {
 	o.Prefix = cmp.Or(o.Prefix, "/muster/v1/")
 	o.LeaseTTL = max(cmp.Or(o.LeaseTTL, 5*time.Second), time.Second)
 	o.CompactEvery = cmp.Or(o.CompactEvery, 5*time.Minute)
-	o.Quota = cmp.Or(o.Quota, 8<<30)
+	o.Quota = cmp.Or(o.Quota, DefaultQuota)
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o
 }

@@ -111,7 +111,8 @@ func (p *parser) adminUsername(name string, limit int, required bool) {
 	case slices.Contains(disallowedUsers, strings.ToLower(name)):
 		p.Add(wire.InvalidParameter, path, "The admin user name '%s' is not allowed, for it is the first that an attacker tries; choose another.", name)
 	case strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }),
-		strings.ContainsAny(name, `\/"'[]:|<>+=;,?*@#()!$&^%`+"`"), strings.HasSuffix(name, "."), strings.HasPrefix(name, "-"):
+		strings.ContainsAny(name, `\/"'[]:|<>+=;,?*@#()!$&^%`+"`"), strings.HasSuffix(name, "."), strings.HasPrefix(name, "-"),
+		limit == maxLinuxUser && strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }): // useradd refuses it
 		p.Add(wire.InvalidParameter, path, "The admin user name has characters that are not allowed: use letters, digits, hyphens and underscores.")
 	}
 }

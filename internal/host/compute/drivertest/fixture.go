@@ -135,6 +135,22 @@ func (b *bench) vm(id compute.VMID) (compute.VM, bool) {
 	return vm, ok
 }
 
+// usage meters one machine; false if it is not metered, or the driver has no
+// meter.
+func (b *bench) usage(id compute.VMID) (compute.Usage, bool) {
+	b.Helper()
+	m, ok := b.Driver.(compute.Meter)
+	if !ok {
+		return compute.Usage{}, false
+	}
+	for u := range m.Meter(b.Context()) {
+		if u.ID == id {
+			return u, true
+		}
+	}
+	return compute.Usage{}, false
+}
+
 // refused checks the kind of an error.
 func (b *bench) refused(what string, err error, want resource.Kind) {
 	b.Helper()

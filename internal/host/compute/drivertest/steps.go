@@ -13,6 +13,7 @@ var steps = []step{
 	{"OneInstanceHasOneMachine", oneMachine},
 	{"OlderLeaseIsRefused", olderLease},
 	{"ListAndGetAgree", listAndGet},
+	{"TheMeterCountsWhatRuns", meter},
 	{"RestartHappensOncePerBootNumber", restartOnce},
 	{"StoppedAndDeallocatedMachinesComeBack", stopAndStart},
 	{"NewDriverAdoptsTheMachine", adopt},
@@ -89,6 +90,33 @@ func listAndGet(b *bench, spec *compute.Spec) {
 	b.refused("Get of an instance without machine", err, resource.NotFound)
 }
 
+func meter(b *bench, spec *compute.Spec) {
+	if _, ok := b.Driver.(compute.Meter); !ok {
+		return
+	}
+	var last compute.Usage
+	for range 3 {
+		var u compute.Usage
+		if !b.Wait(func() (ok bool) {
+			u, ok = b.usage(spec.ID)
+			return ok && u.CPU >= 0 && u.DiskRead >= 0 && u.DiskWrites >= 0 && u.At.After(last.At)
+		}) {
+			b.Fatalf("a running machine is not metered, or not in full: %+v", u)
+		}
+		switch {
+		case u.VCPUs != spec.VCPUs || u.Run == 0:
+			b.Errorf("got %+v, want %d vCPUs and a run", u, spec.VCPUs)
+		case last.Run != 0 && last.Run != u.Run:
+			b.Errorf("the run was %d and is %d, without a restart", last.Run, u.Run)
+		case u.AvailableMemory > int64(spec.MemoryMB)<<20:
+			b.Errorf("%d bytes are available of %d MB", u.AvailableMemory, spec.MemoryMB)
+		case u.CPU < last.CPU || u.DiskRead < last.DiskRead || u.DiskWritten < last.DiskWritten || u.DiskReads < last.DiskReads || u.DiskWrites < last.DiskWrites:
+			b.Errorf("counters went down from %+v to %+v", last, u)
+		}
+		last = u
+	}
+}
+
 func restartOnce(b *bench, spec *compute.Spec) {
 	boot, disks := b.bootID(spec.ID), b.disks(spec.ID)
 	spec.Boots++
@@ -114,6 +142,9 @@ func stopAndStart(b *bench, spec *compute.Spec) {
 	b.power(spec.ID, stop)
 	b.power(spec.ID, stop)
 	b.await(spec.ID, compute.Stopped, spec.Boots)
+	if _, ok := b.usage(spec.ID); ok {
+		b.Errorf("a stopped machine is metered")
+	}
 	b.power(spec.ID, stop)
 	b.power(spec.ID, compute.Power{Want: compute.Deallocated})
 	b.await(spec.ID, compute.Deallocated, spec.Boots)

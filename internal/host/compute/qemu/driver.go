@@ -43,6 +43,12 @@ type Taps interface {
 	Open(ctx context.Context, port string) (*os.File, error)
 }
 
+// Traffic is what Taps may be too: it counts the bytes that the guests' cards
+// have received and sent, by the name of the port.
+type Traffic interface {
+	Traffic(ctx context.Context) (map[string][2]int64, error)
+}
+
 // Options are what a driver needs. Root and Images are required.
 type Options struct {
 	Root   string // directory for machines and their disks; made if missing
@@ -54,7 +60,7 @@ type Options struct {
 }
 
 // Driver runs virtual machines as QEMU processes. It implements
-// compute.Driver, compute.Getter and compute.Notifier. At most one driver may
+// compute.Driver, compute.Getter, compute.Notifier and compute.Meter. At most one driver may
 // use a root at a time.
 type Driver struct {
 	opts  Options
@@ -76,6 +82,7 @@ var (
 	_ compute.Driver   = (*Driver)(nil)
 	_ compute.Getter   = (*Driver)(nil)
 	_ compute.Notifier = (*Driver)(nil)
+	_ compute.Meter    = (*Driver)(nil)
 )
 
 // Open returns a driver over the machines under opts.Root. Processes that run
@@ -266,10 +273,7 @@ func (d *Driver) Power(ctx context.Context, fence compute.Fence, id compute.VMID
 // List implements compute.Driver.
 func (d *Driver) List(ctx context.Context) iter.Seq2[compute.VM, error] {
 	return func(yield func(compute.VM, error) bool) {
-		d.mu.Lock()
-		all := slices.SortedFunc(maps.Values(d.machines), func(a, b *machine) int { return a.id.Compare(b.id) })
-		d.mu.Unlock()
-		for _, m := range all {
+		for _, m := range d.sorted() {
 			if err := ctx.Err(); err != nil {
 				yield(compute.VM{}, canceled(err))
 				return
@@ -279,6 +283,12 @@ func (d *Driver) List(ctx context.Context) iter.Seq2[compute.VM, error] {
 			}
 		}
 	}
+}
+
+func (d *Driver) sorted() []*machine {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.SortedFunc(maps.Values(d.machines), func(a, b *machine) int { return a.id.Compare(b.id) })
 }
 
 // Get implements compute.Getter.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,7 @@ import (
 // never reach a process that got the number later.
 type unixProcess struct {
 	number int64
+	pid    int
 	dir    string
 	pidfd  *os.File
 	ended  chan struct{}
@@ -68,6 +70,40 @@ func (p *unixProcess) reason() string {
 	return ""
 }
 
+// ticks is how many of the kernel's clock ticks /proc counts a second in.
+const ticks = 100
+
+// worked implements process.
+func (p *unixProcess) worked() (time.Duration, error) {
+	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.pid), "stat"))
+	if err != nil {
+		return 0, err
+	}
+	if p.hasExited() { // the number may be another process's by now
+		return 0, fs.ErrNotExist
+	}
+	return workedOf(string(b))
+}
+
+// workedOf reads the processor time out of a line of /proc/PID/stat. The
+// program's name, in parentheses, may have anything in it.
+func workedOf(stat string) (time.Duration, error) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	const user, system = 11, 12 // after the name
+	if len(fields) <= system {
+		return 0, errors.New("/proc/PID/stat is too short")
+	}
+	var sum int64
+	for _, field := range fields[user : system+1] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return time.Duration(sum) * time.Second / ticks, nil
+}
+
 // lastWords returns the last line of a file that is no warning.
 func lastWords(path string) string {
 	b, err := os.ReadFile(path)
@@ -93,7 +129,7 @@ func hold(pid int, run int64, dir string) (*unixProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &unixProcess{number: run, dir: dir, pidfd: os.NewFile(uintptr(fd), "pidfd"), ended: make(chan struct{})}, nil
+	return &unixProcess{number: run, pid: pid, dir: dir, pidfd: os.NewFile(uintptr(fd), "pidfd"), ended: make(chan struct{})}, nil
 }
 
 // watchChild waits for a child. It must be called for every child.

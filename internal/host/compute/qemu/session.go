@@ -37,9 +37,10 @@ type session struct {
 	reset  chan struct{} // the guest began to boot again
 	over   chan struct{} // closed when no more is heard of the process
 
-	mu    sync.Mutex
-	qmp   *qmp.Client // nil while not connected
-	cause string      // why QEMU said it ends
+	mu      sync.Mutex
+	qmp     *qmp.Client // nil while not connected
+	cause   string      // why QEMU said it ends
+	noAgent time.Time   // until when the agent is not asked for figures
 }
 
 // connect opens a session with the machine's process. The caller holds m.mu.
@@ -150,13 +151,18 @@ func (s *session) heard(e qmp.Event) {
 
 // execute runs a command of the control connection.
 func (s *session) execute(ctx context.Context, command string) error {
+	return s.query(ctx, command, nil)
+}
+
+// query is execute for a command that answers.
+func (s *session) query(ctx context.Context, command string, result any) error {
 	s.mu.Lock()
 	client := s.qmp
 	s.mu.Unlock()
 	if client == nil {
 		return qmp.ErrClosed
 	}
-	return client.Execute(ctx, command, nil, nil)
+	return client.Execute(ctx, command, nil, result)
 }
 
 // whyEnded tells people why a process ended that nobody had asked to. Nothing

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"os"
+	"time"
 )
 
 // world is what the driver does outside its own records: programs, processes
@@ -37,6 +38,8 @@ type process interface {
 	release()              // lets go of it and leaves it running; it is not used any more
 	done() <-chan struct{} // closed when it has ended
 	reason() string        // why it ended by itself, for people; empty if unknown
+	// worked returns the processor time that it has used, its threads included.
+	worked() (time.Duration, error)
 }
 
 // socket names in a machine's directory. That of the control socket carries

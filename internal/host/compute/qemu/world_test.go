@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -98,7 +99,7 @@ func (f *farm) start(dir string, run int64, argv []string, _ []*os.File) (proces
 		}
 		file.Close()
 	}
-	e := &emulator{farm: f, dir: dir, number: run, ended: make(chan struct{}), control: make(chan struct{}, 1), serial: make(chan struct{}, 1)}
+	e := &emulator{farm: f, dir: dir, number: run, began: time.Now(), ended: make(chan struct{}), control: make(chan struct{}, 1), serial: make(chan struct{}, 1)}
 	f.mu.Lock()
 	f.all = append(f.all, e)
 	f.mu.Unlock()
@@ -179,6 +180,10 @@ func (h held) kill() error           { h.e.end(""); return nil }
 func (h held) release()              {}
 func (h held) done() <-chan struct{} { return h.e.ended }
 
+func (h held) worked() (time.Duration, error) {
+	return time.Since(h.e.began) / 4, nil // a quarter of one processor
+}
+
 func (h held) reason() string {
 	h.e.mu.Lock()
 	defer h.e.mu.Unlock()
@@ -191,6 +196,7 @@ type emulator struct {
 	farm            *farm
 	dir             string
 	number          int64
+	began           time.Time
 	ended           chan struct{}
 	control, serial chan struct{} // hold one token each: who has it is the socket's client
 
@@ -337,6 +343,9 @@ func (e *emulator) qmp(w *wire) {
 			e.mu.Unlock()
 		case "query-status":
 			answer = `{"status": "running", "running": true}`
+		case "query-blockstats":
+			n := int64(time.Since(e.began).Seconds())
+			answer = fmt.Sprintf(`[{"stats": {"rd_bytes": %d, "wr_bytes": %d, "rd_operations": %d, "wr_operations": 1}}, {"stats": {}}]`, 4096*n, 512*n, n)
 		case "system_powerdown":
 			e.shutDown()
 		case "quit":
@@ -367,6 +376,12 @@ func (e *emulator) agent(w *wire) {
 			w.say(`{"return": {"version": "7.2.22"}}`)
 		case "guest-get-osinfo":
 			w.say(`{"return": {"id": "tiny", "name": "Tiny", "version-id": "1"}}`)
+		case "guest-file-open":
+			w.say(`{"return": 1000}`)
+		case "guest-file-read":
+			w.say(fmt.Sprintf(`{"return": {"count": 1, "eof": true, "buf-b64": %q}}`, base64.StdEncoding.EncodeToString([]byte("MemTotal: 90000 kB\nMemAvailable:   62140 kB\n"))))
+		case "guest-file-close":
+			w.say(`{"return": {}}`)
 		case "guest-shutdown":
 			e.shutDown() // it is not answered
 		default:

@@ -19,6 +19,7 @@ type Options struct {
 	Host   string // name of the host, for fault rules and the ledger
 	Boot   population.Boot
 	Faults []population.Fault
+	Load   population.Load
 	Seed   uint64
 	Image  func(digest string) bool // whether the host has an image; nil for every image
 	Ledger *Ledger                  // told of every effect; may be shared by the drivers of a fleet; may be nil
@@ -26,11 +27,11 @@ type Options struct {
 
 // Of returns the options of one host of a population.
 func Of(p population.Population, host string) Options {
-	return Options{Host: host, Boot: p.Boot, Faults: p.Faults, Seed: p.Seed}
+	return Options{Host: host, Boot: p.Boot, Faults: p.Faults, Load: p.Load, Seed: p.Seed}
 }
 
 // Driver is the simulated driver of one host. It implements compute.Driver,
-// compute.Getter and compute.Notifier.
+// compute.Getter, compute.Notifier and compute.Meter.
 type Driver struct {
 	opts Options
 
@@ -54,6 +55,7 @@ var (
 	_ compute.Driver   = (*Driver)(nil)
 	_ compute.Getter   = (*Driver)(nil)
 	_ compute.Notifier = (*Driver)(nil)
+	_ compute.Meter    = (*Driver)(nil)
 )
 
 // New returns a host without machines.

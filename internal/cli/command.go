@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
+	"github.com/spf13/cobra"
+)
+
+// command is one row of the table of commands. Everything that commands have in
+// common is done once, around run.
+type command struct {
+	path    string // "vmss list-instances"
+	short   string
+	takes   string // names of options, in the table of options; "!" after one that is required
+	shape   shape
+	table   string // query that az makes this command's table with
+	confirm bool   // ask before it runs
+	local   bool   // works on contexts alone and needs none
+	// run returns what to print, nil for nothing, or an *operation to wait for.
+	run func(ctx context.Context, c *call) (any, error)
+}
+
+// call is one run of a command.
+type call struct {
+	options
+	out, err    io.Writer
+	in          io.Reader
+	accounts    *accounts
+	conn        *Connection
+	compute     *armcompute.ClientFactory
+	resources   *armresources.ClientFactory
+	explainable bool // a scale set is acted on, so that Muster.Fleet can tell more
+}
+
+// groups words the commands that have commands below them.
+var groups = map[string]string{
+	"account":  "Manage contexts: which server and subscription commands talk to",
+	"group":    "Manage resource groups",
+	"resource": "List resources of all types",
+	"vm":       "See what a location offers: images, sizes, quotas",
+	"vm image": "See the images that instances can be made from",
+	"vmss":     "Manage scale sets and their instances",
+	"vmss nic": "See network interfaces of instances",
+}
+
+// Commands returns the commands that talk to a server with the grammar of az.
+func Commands() []*cobra.Command {
+	root := &cobra.Command{}
+	byPath := map[string]*cobra.Command{"": root}
+	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), catalogCommands(), resourceCommands()} {
+		for _, row := range some {
+			parent, _ := cutLast(row.path)
+			parentOf(byPath, parent).AddCommand(row.cobra())
+		}
+	}
+	all := root.Commands()
+	root.RemoveCommand(all...)
+	return all
+}
+
+func cutLast(path string) (parent, name string) {
+	i := strings.LastIndex(path, " ")
+	return path[:max(i, 0)], path[i+1:]
+}
+
+// parentOf returns the command group of a path, and makes it if need be.
+func parentOf(byPath map[string]*cobra.Command, path string) *cobra.Command {
+	if cmd, ok := byPath[path]; ok {
+		return cmd
+	}
+	up, name := cutLast(path)
+	cmd := &cobra.Command{Use: name, Short: groups[path], SuggestionsMinimumDistance: 2, Args: cobra.ArbitraryArgs, RunE: func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		text := fmt.Sprintf("'%s' is misspelled or not recognized by the system.", args[0])
+		if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+			text += "\nDid you mean '" + strings.Join(like, "' or '") + "' ?"
+		}
+		return usage("%s\nNext: muster %s --help", text, path)
+	}}
+	cmd.SetFlagErrorFunc(flagError)
+	parentOf(byPath, up).AddCommand(cmd)
+	byPath[path] = cmd
+	return cmd
+}
+
+func flagError(cmd *cobra.Command, err error) error {
+	return usage("%v\nNext: %s --help", err, cmd.CommandPath())
+}
+
+// cobra makes the command of a row.
+func (row command) cobra() *cobra.Command {
+	c := &call{}
+	_, name := cutLast(row.path)
+	cmd := &cobra.Command{Use: name, Short: row.short}
+	cmd.SetFlagErrorFunc(flagError)
+	required := c.register(cmd, row.takes)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c.out, c.err, c.in = cmd.OutOrStdout(), cmd.ErrOrStderr(), cmd.InOrStdin()
+		if len(args) > 0 {
+			return usage("unrecognized arguments: %s\nNext: %s --help", strings.Join(args, " "), cmd.CommandPath())
+		}
+		if missing := lacks(cmd, required); len(missing) > 0 {
+			return usage("the following arguments are required: %s\nNext: %s --help", strings.Join(missing, ", "), cmd.CommandPath())
+		}
+		return c.explain(row.do(cmd.Context(), c))
+	}
+	return cmd
+}
+
+func lacks(cmd *cobra.Command, required []string) (missing []string) {
+	for _, name := range required {
+		if f := cmd.Flags().Lookup(name); !f.Changed {
+			word := "--" + name
+			if f.Shorthand != "" {
+				word += "/-" + f.Shorthand
+			}
+			missing = append(missing, word)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+// do runs the command from its options to its output.
+func (row command) do(ctx context.Context, c *call) (err error) {
+	p := printer{strings.ToLower(c.Output), c.Query, row.table}
+	if err := p.check(); err != nil {
+		return err
+	}
+	if c.accounts, err = openAccounts(); err != nil {
+		return err
+	}
+	if !row.local {
+		if err := c.connect(); err != nil {
+			return err
+		}
+	}
+	if row.confirm && !c.Yes {
+		if err := c.ask(); err != nil {
+			return err
+		}
+	}
+	c.explainable = strings.HasPrefix(row.path, "vmss ") && c.Group != "" && row.path != "vmss explain"
+	result, err := row.run(ctx, c)
+	if op, ok := result.(*operation); ok && err == nil {
+		result, err = c.finish(ctx, op)
+	}
+	if err != nil || result == nil {
+		return err
+	}
+	if result, err = reshape(result, row.shape); err != nil {
+		return err
+	}
+	return p.print(c.out, result)
+}
+
+// connect chooses the context and makes the SDK's clients.
+func (c *call) connect() error {
+	a, err := c.accounts.find(c.Subscription)
+	if err != nil {
+		return err
+	}
+	if c.conn, err = a.connect(); err != nil {
+		return err
+	}
+	if c.compute, err = armcompute.NewClientFactory(a.ID, c.conn.credential, c.conn.Options()); err != nil {
+		return err
+	}
+	c.resources, err = armresources.NewClientFactory(a.ID, c.conn.credential, c.conn.Options())
+	return err
+}
+
+// ask has the person at the terminal confirm.
+func (c *call) ask() error {
+	if !isTerminal(c.in) {
+		return problem("Unable to prompt for confirmation as no tty available. Use --yes.")
+	}
+	fmt.Fprint(c.err, "Are you sure you want to perform this operation? (y/n): ")
+	var answer string
+	if _, err := fmt.Fscanln(c.in, &answer); err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
+		return problem("Operation cancelled.")
+	}
+	return nil
+}
+
+// say tells the person at the terminal something that is no result.
+func (c *call) say(format string, args ...any) {
+	if !c.OnlyErrors {
+		fmt.Fprintf(c.err, format+"\n", args...)
+	}
+}
+
+// collect reads all pages of a list.
+func collect[P, T any](ctx context.Context, pages *runtime.Pager[P], items func(P) []*T) ([]*T, error) {
+	all := []*T{}
+	for pages.More() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, items(page)...)
+	}
+	return all, nil
+}

@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// options are the values of all options that commands take.
+type options struct {
+	Output, Query, Subscription string // every command
+	OnlyErrors                  bool
+
+	Group, Name, Location   string
+	InstanceID              []string
+	InstanceIDs             []string
+	NoWait, Yes, All, Exist bool
+	Set, Tags, Zones        []string
+
+	Created, Updated, Deleted bool
+	Custom                    string
+	Interval, Timeout         int
+
+	Capacity, Instances                 int64
+	Image, Size, Admin, AdminPassword   string
+	Prefix, CustomData, Mode            string
+	Keys                                []string
+	Publisher, Offer, SKU, Version, URN string
+	Type, Tag                           string
+	Username, Password, Tenant, CA      string
+	Endpoint, State                     string
+	ServicePrincipal, SkipShutdown      bool
+}
+
+// option registers one option; its names are az's.
+type option func(f *pflag.FlagSet, o *options)
+
+func str(p func(*options) *string, name, letter, value, help string) option {
+	return func(f *pflag.FlagSet, o *options) { f.StringVarP(p(o), name, letter, value, help) }
+}
+
+func words(p func(*options) *[]string, name, letter, help string) option {
+	return func(f *pflag.FlagSet, o *options) { f.StringArrayVarP(p(o), name, letter, nil, help) }
+}
+
+func yes(p func(*options) *bool, name, letter, help string) option {
+	return func(f *pflag.FlagSet, o *options) { f.BoolVarP(p(o), name, letter, false, help) }
+}
+
+// optionTable: each has one meaning in all commands that take it.
+var optionTable = map[string]option{
+	"resource-group": str(func(o *options) *string { return &o.Group }, "resource-group", "g", "", "Name of the resource group"),
+	"name":           str(func(o *options) *string { return &o.Name }, "name", "n", "", "Name of the resource"),
+	"vmss-name":      str(func(o *options) *string { return &o.Name }, "vmss-name", "", "", "Name of the scale set"),
+	"group-name":     str(func(o *options) *string { return &o.Group }, "name", "n", "", "Name of the resource group"),
+	"location":       str(func(o *options) *string { return &o.Location }, "location", "l", "", "Location"),
+	"instance-id":    words(func(o *options) *[]string { return &o.InstanceID }, "instance-id", "", "Id of an instance"),
+	"instance-ids":   words(func(o *options) *[]string { return &o.InstanceIDs }, "instance-ids", "", "Ids of instances, separated by spaces, or * for all"),
+	"no-wait":        yes(func(o *options) *bool { return &o.NoWait }, "no-wait", "", "Do not wait for the operation to end"),
+	"yes":            yes(func(o *options) *bool { return &o.Yes }, "yes", "y", "Do not ask for confirmation"),
+	"set":            words(func(o *options) *[]string { return &o.Set }, "set", "", "Members to change, as path=value: upgradePolicy.mode=Automatic tags.team=web"),
+	"tags":           words(func(o *options) *[]string { return &o.Tags }, "tags", "", "Tags, as key=value, separated by spaces; '' for none"),
+	"zones":          words(func(o *options) *[]string { return &o.Zones }, "zones", "z", "Zones, separated by spaces"),
+	"created":        yes(func(o *options) *bool { return &o.Created }, "created", "", "Wait until it is created: provisioningState is Succeeded"),
+	"updated":        yes(func(o *options) *bool { return &o.Updated }, "updated", "", "Wait until it is updated: provisioningState is Succeeded"),
+	"deleted":        yes(func(o *options) *bool { return &o.Deleted }, "deleted", "", "Wait until it is gone"),
+	"exists":         yes(func(o *options) *bool { return &o.Exist }, "exists", "", "Wait until it exists"),
+	"custom":         str(func(o *options) *string { return &o.Custom }, "custom", "", "", "Wait until this JMESPath query answers something"),
+	"interval":       func(f *pflag.FlagSet, o *options) { f.IntVar(&o.Interval, "interval", 30, "Seconds between looks") },
+	"timeout":        func(f *pflag.FlagSet, o *options) { f.IntVar(&o.Timeout, "timeout", 3600, "Seconds to wait at most") },
+	"new-capacity":   func(f *pflag.FlagSet, o *options) { f.Int64Var(&o.Capacity, "new-capacity", 0, "How many instances") },
+	"instance-count": func(f *pflag.FlagSet, o *options) {
+		f.Int64Var(&o.Instances, "instance-count", 2, "How many instances")
+	},
+	"image":             str(func(o *options) *string { return &o.Image }, "image", "", "", "Image, as publisher:offer:sku:version, or a resource id"),
+	"vm-sku":            str(func(o *options) *string { return &o.Size }, "vm-sku", "", "Standard_DS1_v2", "Size of the instances"),
+	"admin-username":    str(func(o *options) *string { return &o.Admin }, "admin-username", "", "azureuser", "User that is made in the instances"),
+	"admin-password":    str(func(o *options) *string { return &o.AdminPassword }, "admin-password", "", "", "Password of that user; @FILE reads it from a file"),
+	"computer-prefix":   str(func(o *options) *string { return &o.Prefix }, "computer-name-prefix", "", "", "First part of host names (default the scale set's name)"),
+	"ssh-key-values":    words(func(o *options) *[]string { return &o.Keys }, "ssh-key-values", "", "Public keys, or files that hold one, separated by spaces"),
+	"custom-data":       str(func(o *options) *string { return &o.CustomData }, "custom-data", "", "", "cloud-init's user data: a file, or the text"),
+	"upgrade-mode":      str(func(o *options) *string { return &o.Mode }, "upgrade-policy-mode", "", "Manual", "Automatic, Manual or Rolling"),
+	"skip-shutdown":     yes(func(o *options) *bool { return &o.SkipShutdown }, "skip-shutdown", "", "Cut the power"),
+	"publisher":         str(func(o *options) *string { return &o.Publisher }, "publisher", "p", "", "Publisher of the image"),
+	"offer":             str(func(o *options) *string { return &o.Offer }, "offer", "f", "", "Offer of the image"),
+	"sku":               str(func(o *options) *string { return &o.SKU }, "sku", "s", "", "SKU of the image"),
+	"version":           str(func(o *options) *string { return &o.Version }, "version", "", "latest", "Version of the image"),
+	"urn":               str(func(o *options) *string { return &o.URN }, "urn", "u", "", "publisher:offer:sku:version, instead of the four options"),
+	"all":               yes(func(o *options) *bool { return &o.All }, "all", "", "As az: ask the server, which muster always does"),
+	"resource-type":     str(func(o *options) *string { return &o.Type }, "resource-type", "", "", "Only resources of this type"),
+	"tag":               str(func(o *options) *string { return &o.Tag }, "tag", "", "", "Only those with this tag, as key or key=value"),
+	"service-principal": yes(func(o *options) *bool { return &o.ServicePrincipal }, "service-principal", "", "Log in as a service principal"),
+	"username":          str(func(o *options) *string { return &o.Username }, "username", "u", "", "Id of the service principal"),
+	"password":          str(func(o *options) *string { return &o.Password }, "password", "p", "", "Its secret; @FILE reads it from a file; asked for if absent"),
+	"tenant":            str(func(o *options) *string { return &o.Tenant }, "tenant", "t", "", "Tenant of the service principal"),
+	"ca":                str(func(o *options) *string { return &o.CA }, "ca", "", "", "File of the CA that signed the server's certificate (default the system's)"),
+	"endpoint":          str(func(o *options) *string { return &o.Endpoint }, "endpoint", "", "https://localhost:8443", "Where the server listens"),
+	"state":             str(func(o *options) *string { return &o.State }, "state", "", "", "State directory of a server on this machine, instead of all the others"),
+	"name-or-id": func(f *pflag.FlagSet, o *options) {
+		f.StringVarP(&o.Subscription, "name", "n", "", "Name or id of the subscription")
+		f.Lookup("name").Hidden = true
+	},
+}
+
+// register adds a row's options and those that all commands have. It returns
+// the names of those that are required.
+func (c *call) register(cmd *cobra.Command, takes string) (required []string) {
+	f := cmd.Flags()
+	for name := range strings.FieldsSeq(takes) {
+		name, must := strings.CutSuffix(name, "!")
+		fresh := pflag.NewFlagSet("", pflag.ContinueOnError)
+		optionTable[name](fresh, &c.options)
+		f.AddFlagSet(fresh)
+		if must {
+			fresh.VisitAll(func(flag *pflag.Flag) { required = append(required, flag.Name) })
+		}
+	}
+	letter := ""
+	if f.ShorthandLookup("s") == nil && strings.Contains(takes, "name-or-id") {
+		letter = "s"
+	}
+	f.StringVarP(&c.Output, "output", "o", "json", "Output format: "+strings.Join(formats, ", "))
+	f.StringVar(&c.Query, "query", "", "JMESPath query over the result")
+	f.StringVarP(&c.Subscription, "subscription", letter, "", "Name or id of the subscription (default that of the context)")
+	f.BoolVar(&c.OnlyErrors, "only-show-errors", false, "Say nothing but errors")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(toCompletions(formats), cobra.ShellCompDirectiveNoFileComp))
+	return required
+}
+
+func toCompletions(words []string) []cobra.Completion { return words }
+
+// many are the options that take words up to the next option, as in az.
+var many = []string{"--instance-ids", "--instance-id", "--set", "--tags", "--zones", "-z", "--ssh-key-values"}
+
+// Args gives each of the words after an option that takes many of them the
+// option's name, as Go's flags want it: `--instance-ids 0 1` becomes
+// `--instance-ids 0 --instance-ids 1`.
+func Args(args []string) []string {
+	var all []string
+	for i := 0; i < len(args); i++ {
+		if !slices.Contains(many, args[i]) {
+			all = append(all, args[i])
+			continue
+		}
+		name := args[i]
+		if i+1 == len(args) || strings.HasPrefix(args[i+1], "-") {
+			all = append(all, name)
+			continue
+		}
+		for i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+			i++
+			all = append(all, name, args[i])
+		}
+	}
+	return all
+}
+
+// ids are the instances that the command names.
+func (o *options) ids() []string { return append(slices.Clone(o.InstanceIDs), o.InstanceID...) }
+
+// tagged turns --tags into tags.
+func (o *options) tagged() (map[string]*string, bool) {
+	if o.Tags == nil {
+		return nil, false
+	}
+	tags := map[string]*string{}
+	for _, t := range o.Tags {
+		if key, value, _ := strings.Cut(t, "="); key != "" {
+			tags[key] = &value
+		}
+	}
+	return tags, true
+}
+
+// content is what a file holds, or the word itself where there is no such file.
+func content(word string) string {
+	if raw, err := os.ReadFile(strings.TrimPrefix(word, "@")); err == nil {
+		return string(raw)
+	}
+	return word
+}
