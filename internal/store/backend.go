@@ -55,7 +55,8 @@ const (
 	MaxBytes = 1 << 20 // of keys and values together
 )
 
-// CheckOps fails with Invalid, code InvalidCommit, for ops that no backend takes.
+// CheckOps fails with Invalid for ops that no backend takes: with code
+// RequestContentTooLarge if they are too many bytes, else InvalidCommit.
 func CheckOps(ops []Op) error {
 	if len(ops) > MaxOps {
 		return resource.Errorf(resource.Invalid, "InvalidCommit", "A commit has at most %d ops, not %d.", MaxOps, len(ops))
@@ -70,7 +71,7 @@ func CheckOps(ops []Op) error {
 		seen[ops[i].Key] = struct{}{}
 	}
 	if bytes > MaxBytes {
-		return resource.Errorf(resource.Invalid, "InvalidCommit", "A commit has at most %d bytes, not %d.", MaxBytes, bytes)
+		return resource.Errorf(resource.Invalid, "RequestContentTooLarge", "The request stores %d bytes; at most %d go together. Make its documents smaller.", bytes, MaxBytes)
 	}
 	return nil
 }
