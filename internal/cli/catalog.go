@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+
 	"strconv"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 func (c *call) images() *armcompute.VirtualMachineImagesClient {
@@ -23,7 +26,7 @@ func catalogCommands() []command {
 					return p.Value
 				})
 		}},
-		{path: "vm image list", short: "List images that instances can be made from", shape: asIs, takes: "location publisher offer sku all", run: listImages},
+		{path: "vm image list", short: "List images that instances can be made from", shape: output.AsIs, takes: "location publisher offer sku all", run: listImages},
 		{path: "vm image show", short: "Show an image", takes: "location urn publisher offer sku version", run: showImage},
 	}
 }
@@ -153,7 +156,7 @@ func (c *call) locate(ctx context.Context) error {
 }
 
 func resourceCommands() []command {
-	return []command{{path: "resource list", short: "List resources of all types", shape: named, takes: "resource-group name location resource-type tag",
+	return []command{{path: "resource list", short: "List resources of all types", shape: output.Named, takes: "resource-group name location resource-type tag",
 		table: "[].{Name:name, ResourceGroup:resourceGroup, Location:location, Type:type, Status:' '}", run: listResources}}
 }
 

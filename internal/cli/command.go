@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+
 	"io"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
 	"github.com/spf13/cobra"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 // command is one row of the table of commands. Everything that commands have in
@@ -19,7 +22,7 @@ type command struct {
 	path    string // "vmss list-instances"
 	short   string
 	takes   string // names of options, in the table of options; "!" after one that is required
-	shape   shape
+	shape   output.Shape
 	table   string // query that az makes this command's table with
 	confirm bool   // ask before it runs
 	local   bool   // works on contexts alone and needs none
@@ -132,8 +135,8 @@ func lacks(cmd *cobra.Command, required []string) (missing []string) {
 
 // do runs the command from its options to its output.
 func (row command) do(ctx context.Context, c *call) (err error) {
-	p := printer{strings.ToLower(c.Output), c.Query, row.table}
-	if err := p.check(); err != nil {
+	p := output.Printer{Format: strings.ToLower(c.Output), Query: c.Query, Table: row.table}
+	if err := p.Check(); err != nil {
 		return err
 	}
 	if c.accounts, err = openAccounts(); err != nil {
@@ -157,10 +160,10 @@ func (row command) do(ctx context.Context, c *call) (err error) {
 	if err != nil || result == nil {
 		return err
 	}
-	if result, err = reshape(result, row.shape); err != nil {
+	if result, err = output.Reshape(result, row.shape); err != nil {
 		return err
 	}
-	return p.print(c.out, result)
+	return p.Print(c.out, result)
 }
 
 // connect chooses the context and makes the SDK's clients.
@@ -181,7 +184,7 @@ func (c *call) connect() error {
 
 // ask has the person at the terminal confirm.
 func (c *call) ask() error {
-	if !isTerminal(c.in) {
+	if !output.Terminal(c.in) {
 		return problem("Unable to prompt for confirmation as no tty available. Use --yes.")
 	}
 	fmt.Fprint(c.err, "Are you sure you want to perform this operation? (y/n): ")

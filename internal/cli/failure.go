@@ -5,15 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
-	"golang.org/x/term"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 // Exit codes are az's.
@@ -58,15 +59,10 @@ func Fail(w io.Writer, err error, otherwise func(error) string) int {
 }
 
 func paint(w io.Writer, colour, text string) {
-	if isTerminal(w) && os.Getenv("NO_COLOR") == "" {
+	if output.Colours(w) {
 		text = colour + text + "\033[0m"
 	}
 	fmt.Fprintln(w, text)
-}
-
-func isTerminal(w any) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // explain words an error as az does and adds what to do next.
@@ -76,6 +72,9 @@ func (c *call) explain(err error) error {
 	}
 	if f, ok := errors.AsType[*CommandError](err); ok {
 		return f
+	}
+	if e, ok := errors.AsType[*output.ArgumentError](err); ok {
+		return usage("%s", e.Text)
 	}
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		return c.explainAnswer(answer)

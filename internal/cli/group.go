@@ -3,11 +3,14 @@ package cli
 import (
 	"context"
 	"errors"
+
 	"net/http"
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 func (c *call) groups() *armresources.ResourceGroupsClient {
@@ -16,25 +19,25 @@ func (c *call) groups() *armresources.ResourceGroupsClient {
 
 func groupCommands() []command {
 	return []command{
-		{path: "group create", short: "Create a resource group", shape: named, takes: "group-name! location! tags", run: createGroup},
-		{path: "group show", short: "Show a resource group", shape: named, takes: "group-name!", run: func(ctx context.Context, c *call) (any, error) {
+		{path: "group create", short: "Create a resource group", shape: output.Named, takes: "group-name! location! tags", run: createGroup},
+		{path: "group show", short: "Show a resource group", shape: output.Named, takes: "group-name!", run: func(ctx context.Context, c *call) (any, error) {
 			res, err := c.groups().Get(ctx, c.Group, nil)
 			return res.ResourceGroup, err
 		}},
-		{path: "group list", short: "List resource groups", shape: named, takes: "tag",
+		{path: "group list", short: "List resource groups", shape: output.Named, takes: "tag",
 			table: "[].{Name:name, Location:location, Status:properties.provisioningState}", run: listGroups},
-		{path: "group exists", short: "Tell whether a resource group exists", shape: asIs, takes: "group-name!", run: func(ctx context.Context, c *call) (any, error) {
+		{path: "group exists", short: "Tell whether a resource group exists", shape: output.AsIs, takes: "group-name!", run: func(ctx context.Context, c *call) (any, error) {
 			res, err := c.groups().CheckExistence(ctx, c.Group, nil)
 			return res.Success, err
 		}},
-		{path: "group update", short: "Change a resource group", shape: named, takes: "group-name! set tags", run: updateGroup},
+		{path: "group update", short: "Change a resource group", shape: output.Named, takes: "group-name! set tags", run: updateGroup},
 		{path: "group delete", short: "Delete a resource group and everything in it", takes: "group-name! yes no-wait", confirm: true, run: func(ctx context.Context, c *call) (any, error) {
 			p, err := c.groups().BeginDelete(ctx, c.Group, nil)
 			return begin(p, err, nil)
 		}},
 		{path: "group wait", short: "Wait until a resource group is in a state", takes: "group-name! created updated deleted exists custom interval timeout",
 			run: func(ctx context.Context, c *call) (any, error) {
-				return nil, c.wait(ctx, named, func(ctx context.Context) (any, error) {
+				return nil, c.wait(ctx, output.Named, func(ctx context.Context) (any, error) {
 					res, err := c.groups().Get(ctx, c.Group, nil)
 					return res.ResourceGroup, err
 				})

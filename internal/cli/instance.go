@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 func (c *call) vms() *armcompute.VirtualMachineScaleSetVMsClient {
@@ -17,8 +19,8 @@ func instanceCommands() []command {
 		{path: "vmss list-instances", short: "List the instances of a scale set", takes: target, run: func(ctx context.Context, c *call) (any, error) { return c.instances(ctx, "") }},
 		{path: "vmss get-instance-view", short: "Show the state of a scale set, or of an instance (* for all)", takes: target + "instance-id",
 			table: "{ProvisioningState:statuses[0].displayStatus, PowerState:statuses[1].displayStatus}", run: instanceView},
-		{path: "vmss nic list", short: "List the network interfaces of all instances", shape: wired, takes: "resource-group! vmss-name!", run: listInterfaces("")},
-		{path: "vmss nic list-vm-nics", short: "List the network interfaces of an instance", shape: wired, takes: "resource-group! vmss-name! instance-id!",
+		{path: "vmss nic list", short: "List the network interfaces of all instances", shape: output.Wired, takes: "resource-group! vmss-name!", run: listInterfaces("")},
+		{path: "vmss nic list-vm-nics", short: "List the network interfaces of an instance", shape: output.Wired, takes: "resource-group! vmss-name! instance-id!",
 			run: listInterfaces("instance")},
 		{path: "vmss start", short: "Start instances", takes: target + "instance-ids no-wait", run: func(ctx context.Context, c *call) (any, error) {
 			p, err := c.sets().BeginStart(ctx, c.Group, c.Name, &armcompute.VirtualMachineScaleSetsClientBeginStartOptions{VMInstanceIDs: c.some()})

@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"golang.org/x/term"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 var accountTable = "[].{Name:name, CloudName:environmentName, SubscriptionId:id, TenantId:tenantId, State:state, IsDefault:isDefault}"
@@ -17,17 +20,17 @@ var accountTable = "[].{Name:name, CloudName:environmentName, SubscriptionId:id,
 // loginCommands work on the contexts; they need none.
 func loginCommands() []command {
 	return []command{
-		{path: "login", short: "Log in to a server and keep its subscriptions as contexts", local: true, shape: asIs, table: accountTable,
+		{path: "login", short: "Log in to a server and keep its subscriptions as contexts", local: true, shape: output.AsIs, table: accountTable,
 			takes: "service-principal username password tenant endpoint ca state", run: login},
 		{path: "logout", short: "Forget the default context, or that of a user", local: true, takes: "username", run: logout},
-		{path: "account list", short: "List the contexts", local: true, shape: asIs, table: accountTable, run: func(_ context.Context, c *call) (any, error) {
+		{path: "account list", short: "List the contexts", local: true, shape: output.AsIs, table: accountTable, run: func(_ context.Context, c *call) (any, error) {
 			list := []any{}
 			for _, a := range c.accounts.all {
 				list = append(list, a.shown())
 			}
 			return list, nil
 		}},
-		{path: "account show", short: "Show the default context", local: true, shape: asIs, run: func(_ context.Context, c *call) (any, error) {
+		{path: "account show", short: "Show the default context", local: true, shape: output.AsIs, run: func(_ context.Context, c *call) (any, error) {
 			a, err := c.accounts.find(c.Subscription)
 			return a.shown(), err
 		}},

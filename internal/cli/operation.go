@@ -3,12 +3,15 @@ package cli
 import (
 	"context"
 	"fmt"
+
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 // operation is a long-running one that the server has accepted.
@@ -39,7 +42,7 @@ func (c *call) finish(ctx context.Context, op *operation) (any, error) {
 	if c.NoWait {
 		return nil, nil
 	}
-	watch := isTerminal(c.err) && !c.OnlyErrors
+	watch := output.Terminal(c.err) && !c.OnlyErrors
 	begin, wait := time.Now(), 50*time.Millisecond
 	for !op.done() {
 		if watch {

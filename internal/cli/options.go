@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 // options are the values of all options that commands take.
@@ -122,11 +124,11 @@ func (c *call) register(cmd *cobra.Command, takes string) (required []string) {
 	if f.ShorthandLookup("s") == nil && strings.Contains(takes, "name-or-id") {
 		letter = "s"
 	}
-	f.StringVarP(&c.Output, "output", "o", "json", "Output format: "+strings.Join(formats, ", "))
+	f.StringVarP(&c.Output, "output", "o", "json", "Output format: "+strings.Join(output.Formats, ", "))
 	f.StringVar(&c.Query, "query", "", "JMESPath query over the result")
 	f.StringVarP(&c.Subscription, "subscription", letter, "", "Name or id of the subscription (default that of the context)")
 	f.BoolVar(&c.OnlyErrors, "only-show-errors", false, "Say nothing but errors")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(toCompletions(formats), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(toCompletions(output.Formats), cobra.ShellCompDirectiveNoFileComp))
 	return required
 }
 

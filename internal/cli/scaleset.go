@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 // setTable is the query that az makes its tables of scale sets with.
@@ -43,7 +46,7 @@ func setCommands() []command {
 		}},
 		{path: "vmss wait", short: "Wait until a scale set is in a state", takes: "resource-group! name! created updated deleted exists custom interval timeout",
 			run: func(ctx context.Context, c *call) (any, error) {
-				return nil, c.wait(ctx, flat, func(ctx context.Context) (any, error) { return c.set(ctx) })
+				return nil, c.wait(ctx, output.Flat, func(ctx context.Context) (any, error) { return c.set(ctx) })
 			}},
 		{path: "vmss explain", short: "Say what is wanted for a scale set and not done, and why", takes: "resource-group! name!",
 			table: "[].{Wanted:name, Instances:instanceCount, Ids:join(' ', instanceIds || `[]`), Code:code, RetryAt:retryAt, Reason:reason}", run: explainSet},

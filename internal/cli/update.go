@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 // assign changes members of a resource of the SDK as `--set path=value` says.
@@ -103,7 +105,7 @@ func places(resource any, path []string) [][]string {
 			return
 		}
 		for k := range object {
-			if k != name && pythonName(k) == name {
+			if k != name && output.Name(k) == name {
 				walk(object[k], extend(done, k), left[1:])
 			}
 		}

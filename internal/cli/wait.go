@@ -4,11 +4,11 @@ import (
 	"context"
 	"time"
 
-	"github.com/jmespath/go-jmespath"
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 // wait looks until a resource is in the state that was asked for.
-func (c *call) wait(ctx context.Context, s shape, get func(context.Context) (any, error)) error {
+func (c *call) wait(ctx context.Context, s output.Shape, get func(context.Context) (any, error)) error {
 	if !c.Created && !c.Updated && !c.Deleted && !c.Exist && c.Custom == "" {
 		return usage("incorrect usage: --created | --updated | --deleted | --exists | --custom JMESPATH")
 	}
@@ -40,8 +40,8 @@ func (c *call) wait(ctx context.Context, s shape, get func(context.Context) (any
 }
 
 // reached tells whether a resource that exists is in the wanted state.
-func (c *call) reached(found any, s shape) (bool, error) {
-	v, err := reshape(found, s)
+func (c *call) reached(found any, s output.Shape) (bool, error) {
+	v, err := output.Reshape(found, s)
 	if err != nil {
 		return false, err
 	}
@@ -49,7 +49,7 @@ func (c *call) reached(found any, s shape) (bool, error) {
 	case c.Exist:
 		return true, nil
 	case c.Custom != "":
-		answer, err := jmespath.Search(c.Custom, v)
+		answer, err := output.Search(c.Custom, v)
 		if err != nil {
 			return false, usage("argument --custom: %v", err)
 		}
@@ -57,7 +57,7 @@ func (c *call) reached(found any, s shape) (bool, error) {
 	case c.Deleted:
 		return false, nil
 	}
-	state, err := jmespath.Search("provisioningState || properties.provisioningState", v)
+	state, err := output.Search("provisioningState || properties.provisioningState", v)
 	if state == "Failed" {
 		return false, problem("The operation failed")
 	}

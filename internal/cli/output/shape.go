@@ -1,4 +1,4 @@
-package cli
+package output
 
 import (
 	"encoding/json"
@@ -8,22 +8,23 @@ import (
 	"unicode"
 )
 
-// shape says how az prints what a command answers.
-type shape int
+// Shape says how az prints what a command answers.
+type Shape int
 
+// The shapes.
 const (
-	flat  shape = iota // members of "properties" stand beside it, names as in az's Python SDK
-	named              // names as in az's Python SDK, "properties" stays
-	wired              // members of "properties" stand beside it, names as on the wire
-	asIs               // made here, in its final form
+	Flat  Shape = iota // members of "properties" stand beside it, names as in az's Python SDK
+	Named              // names as in az's Python SDK, "properties" stays
+	Wired              // members of "properties" stand beside it, names as on the wire
+	AsIs               // made here, in its final form
 )
 
 // opaque are members whose keys are data, not names of the API.
 var opaque = map[string]bool{"tags": true, "settings": true, "protectedSettings": true, "userAssignedIdentities": true}
 
-// reshape turns an answer of the SDK into what az prints. Members that are null
+// Reshape turns an answer of the SDK into what az prints. Members that are null
 // are absent: the SDK does not tell them from those that do not exist.
-func reshape(answer any, s shape) (any, error) {
+func Reshape(answer any, s Shape) (any, error) {
 	raw, err := json.Marshal(answer)
 	if err != nil {
 		return nil, err
@@ -32,14 +33,14 @@ func reshape(answer any, s shape) (any, error) {
 	if err := json.Unmarshal(raw, &v); err != nil {
 		return nil, err
 	}
-	if s != asIs {
+	if s != AsIs {
 		v = s.value(v)
 		addGroups(v)
 	}
 	return v, nil
 }
 
-func (s shape) value(v any) any {
+func (s Shape) value(v any) any {
 	switch v := v.(type) {
 	case []any:
 		for i := range v {
@@ -49,23 +50,23 @@ func (s shape) value(v any) any {
 	case map[string]any:
 		return s.object(v)
 	case string:
-		if s != wired {
+		if s != Wired {
 			return pythonTime(v)
 		}
 	}
 	return v
 }
 
-func (s shape) object(from map[string]any) map[string]any {
+func (s Shape) object(from map[string]any) map[string]any {
 	to := map[string]any{}
 	for k, v := range from {
 		inner, isObject := v.(map[string]any)
-		if k == "properties" && isObject && s != named {
+		if k == "properties" && isObject && s != Named {
 			continue // below, so that a member of the envelope wins
 		}
 		name := k
-		if s != wired {
-			name = pythonName(k)
+		if s != Wired {
+			name = Name(k)
 		}
 		if opaque[k] && isObject {
 			to[name] = inner
@@ -73,7 +74,7 @@ func (s shape) object(from map[string]any) map[string]any {
 		}
 		to[name] = s.value(v)
 	}
-	if inner, ok := from["properties"].(map[string]any); ok && s != named {
+	if inner, ok := from["properties"].(map[string]any); ok && s != Named {
 		for k, v := range s.object(inner) {
 			if _, taken := to[k]; !taken {
 				to[k] = v
@@ -83,9 +84,9 @@ func (s shape) object(from map[string]any) map[string]any {
 	return to
 }
 
-// pythonName is a name of the wire as az prints it: its SDK for Python makes
+// Name returns a name of the wire as az prints it: its SDK for Python makes
 // words of it, and az joins them again ("diskSizeGB" becomes "diskSizeGb").
-func pythonName(wire string) string {
+func Name(wire string) string {
 	r := []rune(wire)
 	var b strings.Builder
 	start := 0 // of the word
@@ -138,4 +139,9 @@ func addGroups(v any) {
 			}
 		}
 	}
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
 }
