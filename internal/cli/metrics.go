@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -215,9 +216,7 @@ func metricRows(result any) (rows []any, columns []string) {
 					row[d.Name.LocalizedValue] = d.Value
 					columns = append(columns, d.Name.LocalizedValue)
 				}
-				for name, value := range grain {
-					row[name] = value
-				}
+				maps.Copy(row, grain)
 				row["Timestamp"] = strings.TrimSuffix(strings.Replace(grainTime(grain), "T", " ", 1), "Z")
 				delete(row, "timeStamp")
 				rows = append(rows, row)

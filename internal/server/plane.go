@@ -40,7 +40,7 @@ type Parts struct {
 	Hosts    []HostPart
 	// Archive opens where the series of scale sets are kept; nil keeps them in
 	// memory.
-	Archive   func() (metrics.Archive, error)
+	Archive   func(context.Context) (metrics.Archive, error)
 	Telemetry *telemetry.Telemetry // nil for none
 	Log       *slog.Logger
 }
@@ -97,7 +97,7 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 		p.log.WarnContext(ctx, "remove images that nobody uses", "err", err)
 	}
 	p.wireReconcilers(parts, lead.Held())
-	if err := p.wireMetrics(parts); err != nil {
+	if err := p.wireMetrics(ctx, parts); err != nil {
 		return nil, err
 	}
 	for _, part := range parts.Hosts {
