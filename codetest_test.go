@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "rewrite golden files")
 var layout = codetest.Layout{
 	Ranks: []string{
 		0: "internal/resource",
-		1: "internal/vmss internal/network internal/autoscale internal/access internal/template internal/population",
+		1: "internal/vmss internal/network internal/autoscale internal/access internal/template internal/population internal/disk",
 		2: "internal/plan internal/rehearsal",
 		3: "internal/store internal/store/memstore internal/store/etcdstore internal/store/storetest " +
 			"internal/metrics internal/metrics/metricstest internal/controller internal/durable",
@@ -29,7 +29,8 @@ var layout = codetest.Layout{
 			"internal/host/fabric internal/host/fabric/sim internal/host/fabric/bridge internal/host/guest internal/host/probe " +
 			"internal/host/metadata internal/host/image internal/backup " +
 			"internal/reconcile internal/reconcile/set internal/reconcile/autoscale internal/reconcile/deployment " +
-			"internal/reconcile/network internal/reconcile/image internal/reconcile/garbage internal/reconcile/group",
+			"internal/reconcile/network internal/reconcile/disk internal/reconcile/garbage internal/reconcile/group " +
+			"internal/host/volume internal/host/volume/sim internal/host/volume/volumetest",
 		5: "internal/arm internal/arm/wire internal/arm/wire/compute internal/arm/wire/network " +
 			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
 			"internal/identity",

@@ -1,0 +1,70 @@
+package store
+
+import (
+	"strings"
+	"time"
+
+	"github.com/muster-vm/muster/internal/disk"
+	"github.com/muster-vm/muster/internal/resource"
+)
+
+// storedDisk is a disk.Disk as it is stored. Names must not change.
+type storedDisk struct {
+	ID       resource.ID       `json:"id"`
+	UID      disk.UID          `json:"uid"`
+	Kind     disk.Kind         `json:"kind"`
+	Location string            `json:"location"`
+	Zones    []string          `json:"zones,omitempty"`
+	Tags     map[string]string `json:"tags,omitempty"`
+	Created  time.Time         `json:"created"`
+	Source   disk.Source       `json:"source"`
+	SizeGB   int               `json:"sizeGB,omitempty"`
+	OSType   string            `json:"osType,omitempty"`
+	SKU      string            `json:"sku,omitempty"`
+	Limit    disk.Limit        `json:"limit,omitzero"`
+	Document []byte            `json:"document,omitempty"`
+	Deleting bool              `json:"deleting,omitempty"`
+}
+
+var diskCodec = stored(
+	func(d disk.Disk) storedDisk { return storedDisk(d) },
+	func(s storedDisk) disk.Disk { return disk.Disk(s) })
+
+// storedDiskState is a disk.State as it is stored.
+type storedDiskState struct {
+	Ready   bool          `json:"ready,omitempty"`
+	SizeGB  int           `json:"sizeGB,omitempty"`
+	Bytes   int64         `json:"bytes,omitempty"`
+	Digest  string        `json:"digest,omitempty"`
+	Failure *disk.Failure `json:"failure,omitempty"`
+	Grown   time.Time     `json:"grown,omitzero"`
+}
+
+var diskStateCodec = stored(
+	func(d disk.State) storedDiskState { return storedDiskState(d) },
+	func(s storedDiskState) disk.State { return disk.State(s) })
+
+// storedAttachment is a disk.Attachment as it is stored.
+type storedAttachment struct {
+	Set      string    `json:"set"`
+	Instance int64     `json:"instance"`
+	LUN      int       `json:"lun"`
+	Since    time.Time `json:"since"`
+}
+
+var attachmentCodec = stored(
+	func(a disk.Attachment) storedAttachment { return storedAttachment(a) },
+	func(s storedAttachment) disk.Attachment { return disk.Attachment(s) })
+
+func readDiskKey(s string) (disk.Key, bool) {
+	part := strings.Split(s, "/")
+	if len(part) != 4 {
+		return disk.Key{}, false
+	}
+	return disk.Key{Kind: disk.Kind(part[0]), Subscription: part[1], Group: part[2], Name: part[3]}, true
+}
+
+// ofDisk is a kind of records that belong to a disk.
+func ofDisk[V any](root string, c codec[V], of func(*cache) table[disk.UID, V]) Kind[disk.UID, V] {
+	return Kind[disk.UID, V]{root, func(k disk.UID) string { return string(k) }, func(s string) (disk.UID, bool) { return disk.UID(s), s != "" }, c, of}
+}
