@@ -151,6 +151,7 @@ func (m *machine) settle(ctx context.Context) (wake time.Time, err error) {
 		do, wake := next(m.rec, m.alive(), m.asked, time.Now())
 		switch do {
 		case rest:
+			m.fitOnce(ctx)
 			if settled(m.rec, m.alive()) && m.rec.Booted != m.rec.Boots {
 				return wake, m.commit(func(r *record) { r.Booted = r.Boots })
 			}
@@ -283,7 +284,7 @@ func (m *machine) snapshot() (compute.VM, bool) {
 		return compute.VM{}, false
 	}
 	return compute.VM{
-		ID: m.id, Hash: m.rec.Hash, State: stateOf(m.rec, m.alive()), Boots: m.rec.Booted, Since: m.rec.Since,
+		ID: m.id, Hash: m.rec.Hash, Fit: m.rec.Fit, State: stateOf(m.rec, m.alive()), Boots: m.rec.Booted, Since: m.rec.Since,
 		VCPUs: m.rec.Spec.VCPUs, MemoryMB: m.rec.Spec.MemoryMB,
 		Agent: m.rec.Agent, OSName: m.rec.OSName, OSVersion: m.rec.OSVersion, Fault: m.rec.Fault,
 	}, true
