@@ -42,7 +42,7 @@ func (f *farm) blocksOf(dir string, argv []string) (b blocks, why string) {
 	b = blocks{nodes: map[string]string{}, jobs: map[string]*blockJob{}}
 	for i, word := range argv {
 		values := map[string]string{}
-		for _, pair := range strings.SplitSeq(word, ",") {
+		for pair := range strings.SplitSeq(word, ",") {
 			key, value, _ := strings.Cut(pair, "=")
 			values[key] = value
 		}
