@@ -55,7 +55,14 @@ func (r record) limits() map[string]limit {
 func (m *machine) align(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, controlLimit+unplugLimit)
 	defer cancel()
-	err := m.alignWith(ctx, m.session)
+	return m.explain(m.alignWith(ctx, m.session))
+}
+
+// explain makes an error of the control connection one for the driver's callers.
+func (m *machine) explain(err error) error {
+	if errors.Is(err, context.Canceled) {
+		return canceled(err)
+	}
 	if _, known := errors.AsType[*resource.Error](err); err == nil || known {
 		return err
 	}
@@ -72,6 +79,9 @@ func (m *machine) alignWith(ctx context.Context, s *session) error {
 	}
 	wanted, err := m.disks(ctx)
 	if err != nil {
+		return err
+	}
+	if err := m.dropJobs(ctx, s); err != nil {
 		return err
 	}
 	have, err := s.drives(ctx)
@@ -96,6 +106,9 @@ func (m *machine) alignWith(ctx context.Context, s *session) error {
 		if err := m.plugDisk(ctx, s, w); err != nil {
 			return err
 		}
+	}
+	if err := m.enlarge(ctx, s); err != nil {
+		return err
 	}
 	return m.limit(ctx, s)
 }
@@ -172,6 +185,35 @@ func (m *machine) plugDisk(ctx context.Context, s *session, d args.Disk) error {
 		effect{"open " + d.ID, func() error { return s.command(ctx, "blockdev-add", d.Node(), nil) }},
 		effect{"plug " + d.ID, func() error { return s.command(ctx, "device_add", d.Plug(), nil) }},
 	)
+}
+
+// enlarge makes the data disks of the machine's own as large as the record asks for.
+func (m *machine) enlarge(ctx context.Context, s *session) error {
+	have, err := s.drives(ctx)
+	if err != nil {
+		return err
+	}
+	for _, want := range m.rec.Spec.DataDisks {
+		i := slices.IndexFunc(have, func(d drive) bool { return d.node == lunID(want.LUN) })
+		if want.Volume != "" || i < 0 {
+			continue
+		}
+		if err := m.grow(ctx, s, have[i], want.SizeGB); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// grow makes a disk larger, never smaller, and its guest see that.
+func (m *machine) grow(ctx context.Context, s *session, d drive, sizeGB int) error {
+	bytes := int64(sizeGB) << 30
+	if d.bytes >= bytes {
+		return nil
+	}
+	return m.d.perform(ctx, effect{"grow " + d.node, func() error {
+		return s.command(ctx, "block_resize", map[string]any{"node-name": d.node, "size": bytes}, nil)
+	}})
 }
 
 // limit bounds every disk as the record asks for.

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -18,6 +19,8 @@ type blocks struct {
 	devices []blockDevice
 	jobs    map[string]*blockJob
 	clings  bool // the guest does not let go of a disk
+
+	copyFault string // that copies end with
 }
 
 type blockDevice struct {
@@ -26,12 +29,16 @@ type blockDevice struct {
 	going      bool // the guest was asked to let go of it
 }
 
+// blockJob is a copy of a disk as it was when the job began.
 type blockJob struct {
-	target      string
-	done, total int64
-	status      string
-	fault       string
+	target  string // node
+	content []byte
+	status  string
+	fault   string
 }
+
+// copying is how long a copy takes.
+const copying = 5 * time.Second
 
 // letGo is how long a guest takes to let go of a disk.
 const letGo = 300 * time.Millisecond
@@ -112,6 +119,11 @@ func (e *emulator) block(r request) (answer, refused string) {
 		if find(func(d blockDevice) bool { return d.node == name }) != nil {
 			return "", "Node " + name + " is in use"
 		}
+		for _, j := range e.jobs {
+			if j.target == name && j.status == "running" {
+				return "", "Node " + name + " is in use"
+			}
+		}
 		delete(e.nodes, name)
 	case "device_add":
 		path := "/machine/peripheral/" + text("id") + "/virtio-backend"
@@ -138,6 +150,27 @@ func (e *emulator) block(r request) (answer, refused string) {
 			return "", "Device '" + text("id") + "' not found"
 		}
 		d.bps, d.iops = number("bps"), number("iops")
+	case "block_resize":
+		e.farm.setSize(e.nodes[text("node-name")], int64(number("size")))
+	case "blockdev-backup":
+		return e.backup(text("job-id"), text("device"), text("target"))
+	case "query-jobs":
+		var all []map[string]any
+		for id, j := range e.jobs {
+			all = append(all, map[string]any{"id": id, "status": j.status, "error": j.fault, "current-progress": 1 << 29, "total-progress": 1 << 30})
+		}
+		return marshal(all), ""
+	case "job-cancel":
+		j := e.jobs[text("id")]
+		if j == nil || j.status != "running" {
+			return "", "Job not found, or it cannot accept the command"
+		}
+		j.status, j.fault = "concluded", "Operation canceled"
+	case "job-dismiss":
+		if j := e.jobs[text("id")]; j == nil || j.status != "concluded" {
+			return "", "Job not found, or it cannot accept the command"
+		}
+		delete(e.jobs, text("id"))
 	default:
 		return "", "The command " + r.Execute + " has not been found"
 	}
@@ -148,9 +181,79 @@ func (e *emulator) queryBlock() string {
 	var all []map[string]any
 	for _, d := range e.devices {
 		all = append(all, map[string]any{"device": "", "qdev": d.path, "inserted": map[string]any{
-			"node-name": d.node, "file": e.nodes[d.node], "bps": d.bps, "iops": d.iops, "image": map[string]any{"virtual-size": 1 << 30}}})
+			"node-name": d.node, "file": e.nodes[d.node], "bps": d.bps, "iops": d.iops, "image": map[string]any{"virtual-size": e.farm.size(e.nodes[d.node])}}})
 	}
 	return marshal(all)
+}
+
+// backup begins a job. Its target is complete when the job has come to its end, and
+// not before.
+func (e *emulator) backup(id, node, target string) (answer, refused string) {
+	content, err := os.ReadFile(e.nodes[node])
+	if _, open := e.nodes[target]; err != nil || !open || e.jobs[id] != nil {
+		return "", "Job ID '" + id + "' already in use, or no such node"
+	}
+	j := &blockJob{target: target, content: content, status: "running"}
+	e.jobs[id] = j
+	time.AfterFunc(copying, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if j.status != "running" || e.over {
+			return
+		}
+		j.status = "concluded"
+		if e.copyFault != "" {
+			j.fault = e.copyFault
+		} else if err := os.WriteFile(e.nodes[target], j.content, 0o600); err != nil {
+			j.fault = err.Error()
+		}
+	})
+	return "{}", ""
+}
+
+// growDisk implements world.
+func (f *farm) growDisk(_ context.Context, path string, bytes int64) error {
+	if f.locked(path) {
+		f.t.Errorf("%s is enlarged beside a process that has it open", path)
+	}
+	if f.size(path) < bytes {
+		f.setSize(path, bytes)
+	}
+	return nil
+}
+
+// copyDisk implements world.
+func (f *farm) copyDisk(ctx context.Context, from, to string, progress func(done, total int64)) error {
+	if f.locked(from) {
+		f.t.Errorf("%s is copied beside a process that has it open", from)
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	progress(1<<29, 1<<30)
+	select {
+	case <-ctx.Done():
+		return canceled(ctx.Err())
+	case <-time.After(copying):
+	}
+	return os.WriteFile(to, b, 0o600)
+}
+
+// size returns how large a disk is for its guest.
+func (f *farm) size(path string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return max(f.sizes[path], 1<<30)
+}
+
+func (f *farm) setSize(path string, bytes int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.sizes == nil {
+		f.sizes = map[string]int64{}
+	}
+	f.sizes[path] = bytes
 }
 
 func (e *emulator) openNode(name, file string) (answer, refused string) {
@@ -184,7 +287,7 @@ func (e *emulator) plugged() (all []string) {
 	defer e.mu.Unlock()
 	spare := maps.Clone(e.nodes)
 	for _, d := range e.devices {
-		all = append(all, fmt.Sprintf("%s has %s, %v bytes and %v operations a second", d.node, filepath.Base(e.nodes[d.node]), d.bps, d.iops))
+		all = append(all, fmt.Sprintf("%s has %s of %d GB, %v bytes and %v operations a second", d.node, filepath.Base(e.nodes[d.node]), e.farm.size(e.nodes[d.node])>>30, d.bps, d.iops))
 		delete(spare, d.node)
 	}
 	for node := range spare {

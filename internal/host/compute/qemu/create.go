@@ -98,14 +98,20 @@ func (m *machine) makeDisk(ctx context.Context, d newDisk) error {
 	return m.d.world.makeDisk(ctx, d)
 }
 
-// dataDisks makes the data disks of the machine's own that are not there yet.
+// dataDisks makes the data disks of the machine's own that are not there yet, and
+// enlarges the others.
 func (m *machine) dataDisks(ctx context.Context, spec compute.Spec) (steps []effect) {
 	for _, d := range spec.DataDisks {
 		if d.Volume != "" {
 			continue
 		}
 		data := newDisk{path: m.d.root.dataDisk(m.id, d), sizeGB: d.SizeGB}
-		steps = append(steps, effect{"data disk " + strconv.Itoa(d.LUN), func() error { return m.makeDisk(ctx, data) }})
+		steps = append(steps, effect{"data disk " + strconv.Itoa(d.LUN), func() error {
+			if err := m.makeDisk(ctx, data); err != nil || m.proc != nil {
+				return err // a process that has it open enlarges it itself
+			}
+			return m.d.world.growDisk(ctx, data.path, int64(data.sizeGB)<<30)
+		}})
 	}
 	return steps
 }
@@ -133,6 +139,7 @@ func (m *machine) remove(ctx context.Context, disposal compute.Disposal) error {
 			return m.commit(func(r *record) { r.Phase, r.Disposal = deleting, disposal })
 		}},
 		effect{"cut", func() error {
+			m.stopReaders()
 			if err := m.cut(ctx); err != nil {
 				return err
 			}

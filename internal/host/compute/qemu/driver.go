@@ -68,8 +68,8 @@ type Options struct {
 }
 
 // Driver runs virtual machines as QEMU processes. It implements
-// compute.Driver, compute.Getter, compute.Notifier and compute.Meter. At most one driver may
-// use a root at a time.
+// compute.Driver, compute.Getter, compute.Notifier, compute.Meter and
+// compute.DiskCopier. At most one driver may use a root at a time.
 type Driver struct {
 	opts  Options
 	root  root
@@ -87,10 +87,11 @@ type Driver struct {
 }
 
 var (
-	_ compute.Driver   = (*Driver)(nil)
-	_ compute.Getter   = (*Driver)(nil)
-	_ compute.Notifier = (*Driver)(nil)
-	_ compute.Meter    = (*Driver)(nil)
+	_ compute.Driver     = (*Driver)(nil)
+	_ compute.Getter     = (*Driver)(nil)
+	_ compute.Notifier   = (*Driver)(nil)
+	_ compute.Meter      = (*Driver)(nil)
+	_ compute.DiskCopier = (*Driver)(nil)
 )
 
 // Open returns a driver over the machines under opts.Root. Processes that run

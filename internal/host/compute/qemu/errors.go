@@ -62,7 +62,7 @@ func errRefused(id compute.VMID, e *qmp.Error) error {
 
 // locked reports whether QEMU speaks of a file that another program has open.
 func locked(said string) bool {
-	return strings.Contains(said, "lock") && strings.Contains(said, "Failed to get")
+	return strings.Contains(said, "Failed to get \"write\" lock") || strings.Contains(said, "Is another process using the image")
 }
 
 func errNoImage(digest, path string, err error) error {

@@ -44,6 +44,7 @@ func (m *machine) launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.stopReaders()
 	run, spec := m.rec.Run, m.rec.Spec
 	var before []effect
 	if m.rec.Fit != spec.Fit() { // a Refit was cut short, or the guest did not let go of a disk

@@ -18,6 +18,9 @@ type machine struct {
 	poke chan struct{} // wakes the worker
 	gone bool          // out of the driver's map
 
+	readers []*reader       // of the disks of a machine that does not run
+	copies  map[string]bool // jobs that a process has for us
+
 	mu      sync.Mutex // held for moments, to read and to change the fields below
 	rec     record     // Phase is empty while there is no such machine
 	proc    process    // nil if none runs

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/resource"
 )
 
 // refit gives the machine the spec's data disks and limits. What it shall have is
@@ -36,6 +37,10 @@ func (m *machine) fit(ctx context.Context) error {
 	if m.rec.Fit == spec.Fit() {
 		return nil
 	}
+	if stateOf(m.rec, m.alive()) == compute.Stopping {
+		return resource.Errorf(resource.Unavailable, "VMStopping", "The virtual machine %s is shutting down. Its disks change when it has.", m.id)
+	}
+	m.stopReaders()
 	steps := m.dataDisks(ctx, spec)
 	if m.proc != nil {
 		steps = append(steps, effect{"align", func() error { return m.align(ctx) }})

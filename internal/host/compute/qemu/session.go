@@ -189,7 +189,11 @@ func (s *session) whyEnded(p process) string {
 			return "The guest's kernel panicked."
 		}
 	}
-	if why := p.reason(); why != "" {
+	why := p.reason()
+	if locked(why) {
+		return "A disk of the virtual machine is in use by another program on the host. QEMU asks: " + why
+	}
+	if why != "" {
 		return "QEMU ended unexpectedly: " + why + "."
 	}
 	return "QEMU ended unexpectedly."

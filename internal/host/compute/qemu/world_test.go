@@ -27,9 +27,10 @@ type farm struct {
 	crash func(step string) error // as the driver's, for crashes inside of an effect; nil for none
 
 	mu      sync.Mutex
-	all     []*emulator // every process that there ever was
-	disks   int         // that were made
-	refusal error       // that start fails with
+	all     []*emulator      // every process that there ever was
+	disks   int              // that were made
+	refusal error            // that start fails with
+	sizes   map[string]int64 // of disks that are larger than 1 GB, in bytes
 }
 
 var _ world = (*farm)(nil)
@@ -55,6 +56,7 @@ func (f *farm) makeDisk(_ context.Context, d newDisk) error {
 			return err
 		}
 	}
+	f.setSize(d.path, max(int64(d.sizeGB)<<30, d.bytes))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.disks++
