@@ -36,6 +36,10 @@ type session struct {
 	agent  *guest.Agent
 	reset  chan struct{} // the guest began to boot again
 	over   chan struct{} // closed when no more is heard of the process
+	online chan struct{} // closed when the control connection is there for the first time
+
+	unplugged chan struct{} // the guest let go of a disk, or refused to
+	fitted    bool          // the worker has tried to; who has the machine's turn may change it
 
 	mu      sync.Mutex
 	qmp     *qmp.Client // nil while not connected
@@ -45,7 +49,8 @@ type session struct {
 
 // connect opens a session with the machine's process. The caller holds m.mu.
 func (m *machine) connect(p process) {
-	s := &session{m: m, proc: p, reset: make(chan struct{}, 1), over: make(chan struct{})}
+	s := &session{m: m, proc: p, reset: make(chan struct{}, 1), over: make(chan struct{}),
+		online: make(chan struct{}), unplugged: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(m.d.ctx)
 	s.agent = guest.NewAgent(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, agentSocket) })
 	m.session = s
@@ -133,12 +138,23 @@ func (s *session) setClient(c *qmp.Client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.qmp = c
+	select {
+	case <-s.online:
+	default:
+		close(s.online)
+		s.m.wakeUp() // there may be limits to set
+	}
 }
 
 func (s *session) heard(e qmp.Event) {
 	switch e.Name {
 	case "RESET":
 		s.unready()
+	case "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR":
+		select {
+		case s.unplugged <- struct{}{}:
+		default:
+		}
 	case "SHUTDOWN":
 		var data struct{ Reason string }
 		if json.Unmarshal(e.Data, &data) == nil {
@@ -151,18 +167,7 @@ func (s *session) heard(e qmp.Event) {
 
 // execute runs a command of the control connection.
 func (s *session) execute(ctx context.Context, command string) error {
-	return s.query(ctx, command, nil)
-}
-
-// query is execute for a command that answers.
-func (s *session) query(ctx context.Context, command string, result any) error {
-	s.mu.Lock()
-	client := s.qmp
-	s.mu.Unlock()
-	if client == nil {
-		return qmp.ErrClosed
-	}
-	return client.Execute(ctx, command, nil, result)
+	return s.command(ctx, command, nil, nil)
 }
 
 // whyEnded tells people why a process ended that nobody had asked to. Nothing
@@ -184,7 +189,11 @@ func (s *session) whyEnded(p process) string {
 			return "The guest's kernel panicked."
 		}
 	}
-	if why := p.reason(); why != "" {
+	why := p.reason()
+	if locked(why) {
+		return "A disk of the virtual machine is in use by another program on the host. QEMU asks: " + why
+	}
+	if why != "" {
 		return "QEMU ended unexpectedly: " + why + "."
 	}
 	return "QEMU ended unexpectedly."

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,9 +27,10 @@ type farm struct {
 	crash func(step string) error // as the driver's, for crashes inside of an effect; nil for none
 
 	mu      sync.Mutex
-	all     []*emulator // every process that there ever was
-	disks   int         // that were made
-	refusal error       // that start fails with
+	all     []*emulator      // every process that there ever was
+	disks   int              // that were made
+	refusal error            // that start fails with
+	sizes   map[string]int64 // of disks that are larger than 1 GB, in bytes
 }
 
 var _ world = (*farm)(nil)
@@ -56,6 +56,7 @@ func (f *farm) makeDisk(_ context.Context, d newDisk) error {
 			return err
 		}
 	}
+	f.setSize(d.path, max(int64(d.sizeGB)<<30, d.bytes))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.disks++
@@ -77,16 +78,6 @@ func (f *farm) start(dir string, run int64, argv []string, _ []*os.File) (proces
 	if other := f.find(dir); other != nil {
 		f.t.Errorf("run %d was started in %s beside run %d", run, dir, other.number)
 	}
-	for _, word := range argv {
-		_, path, ok := strings.Cut(word, "file.filename=")
-		path, _, _ = strings.Cut(path, ",")
-		if ok && !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path)
-		}
-		if _, err := os.Stat(path); ok && err != nil {
-			f.t.Errorf("run %d was started without its disk: %v", run, err)
-		}
-	}
 	for _, stale := range []string{qmpPrefix, agentSocket} {
 		if err := removePrefixed(dir, stale, ""); err != nil {
 			return nil, err
@@ -99,11 +90,15 @@ func (f *farm) start(dir string, run int64, argv []string, _ []*os.File) (proces
 		}
 		file.Close()
 	}
-	e := &emulator{farm: f, dir: dir, number: run, began: time.Now(), ended: make(chan struct{}), control: make(chan struct{}, 1), serial: make(chan struct{}, 1)}
+	blocks, why := f.blocksOf(dir, argv)
+	e := &emulator{blocks: blocks, farm: f, dir: dir, number: run, began: time.Now(), ended: make(chan struct{}), control: make(chan struct{}, 1), serial: make(chan struct{}, 1)}
 	f.mu.Lock()
 	f.all = append(f.all, e)
 	f.mu.Unlock()
 	e.bootUp()
+	if why != "" {
+		e.end(why)
+	}
 	return held{e}, nil
 }
 
@@ -209,6 +204,8 @@ type emulator struct {
 	up    chan struct{} // closed once the guest's agent runs
 	timer *time.Timer   // of the boot or the shutdown
 	wires []*wire
+
+	blocks
 }
 
 // bootUp has the guest boot.
@@ -351,8 +348,11 @@ func (e *emulator) qmp(w *wire) {
 		case "quit":
 			defer e.end("")
 		default:
-			w.say(fmt.Sprintf(`{"error": {"class": "CommandNotFound", "desc": "The command %s has not been found"}, "id": %q}`, r.Execute, r.ID))
-			continue
+			var refused string
+			if answer, refused = e.block(r); refused != "" {
+				w.say(fmt.Sprintf(`{"error": {"class": "GenericError", "desc": %q}, "id": %q}`, refused, r.ID))
+				continue
+			}
 		}
 		w.say(fmt.Sprintf(`{"return": %s, "id": %q}`, answer, r.ID))
 	}
