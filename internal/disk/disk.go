@@ -119,7 +119,7 @@ type File struct {
 	URI    string // file:///path or http(s)://...; without fragment, and without credentials
 	SHA256 string // lower-case hex that the file must have; empty takes any
 	Format string // "qcow2", "raw" or "vhd"; empty finds out
-	Agent  bool   `json:",omitzero"` // guests made of it run the QEMU guest agent
+	Agent  bool   // guests made of it run the QEMU guest agent
 }
 
 // Limit bounds what a disk may do in a second. Zero members bound nothing.
