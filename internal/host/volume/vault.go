@@ -230,10 +230,13 @@ func (v *Vault) note(uid disk.UID) (n note, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return n, nil
 	}
-	if err == nil && json.Unmarshal(raw, &n) != nil {
-		return note{}, nil
+	if err != nil {
+		return n, v.failed(err)
 	}
-	return n, v.failed(err)
+	if json.Unmarshal(raw, &n) != nil {
+		n = note{}
+	}
+	return n, nil
 }
 
 func (v *Vault) write(uid disk.UID, n note) error {
