@@ -1,5 +1,5 @@
 // Package compute serves Microsoft.Compute: scale sets, their instances, what
-// is done to them, and what a location offers. A handler decodes, parses,
+// is done to them, disks, snapshots and images, and what a location offers. A handler decodes, parses,
 // commits one transaction and renders; what happens then is decided by the
 // planners. It keeps nothing.
 package compute
@@ -11,6 +11,7 @@ import (
 
 	"github.com/muster-vm/muster/internal/arm"
 	wire "github.com/muster-vm/muster/internal/arm/wire/compute"
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/plan"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -22,7 +23,8 @@ var Versions = []string{"2026-04-01", "2025-11-01", "2025-04-01", "2024-11-01", 
 	"2022-08-01", "2022-03-01", "2021-11-01", "2021-07-01", "2021-04-01", "2021-03-01", "2020-12-01", "2020-06-01", "2019-12-01", "2019-07-01", "2019-04-01",
 	"2019-03-01", "2018-10-01", "2018-06-01", "2018-04-01", "2017-12-01", "2017-09-01", "2017-03-30", "2016-08-30", "2016-04-30-preview", "2016-03-30", "2015-06-15"}
 
-// Images knows the images that instances can be made from. Answers are sorted;
+// Images knows the catalogue of images that instances can be made from; those that
+// users make are in the store. Answers are sorted;
 // names match in any letter case.
 type Images interface {
 	// Resolve returns the image with what its reference means now: Exact,
@@ -34,7 +36,7 @@ type Images interface {
 	Versions(publisher, offer, sku string) []string
 }
 
-// API answers for the namespace. All exported members are needed.
+// API answers for the namespace. All exported members but Progress are needed.
 type API struct {
 	Store        *store.Store
 	Images       Images
@@ -45,6 +47,10 @@ type API struct {
 	Zones        []string       // of every location
 	MaxCapacity  int            // of one set
 	Quotas       map[string]int // limits by usage name, such as "cores"; a name without one has the default
+
+	// Progress tells how many bytes of the content of a disk that is being made
+	// are there; ok is false if that is not known.
+	Progress func(uid disk.UID) (done, total int64, ok bool)
 
 	renderers remembered[rendererKey, *wire.InstanceRenderer]
 	documents remembered[documentKey, []byte]
@@ -65,7 +71,7 @@ const (
 // Routes lists the operations.
 func (a *API) Routes() []arm.Route {
 	var all []arm.Route
-	for _, some := range [][]arm.Route{a.scaleSetRoutes(), a.operationRoutes(), a.instanceRoutes(), a.actionRoutes(), a.locationRoutes(), a.imageRoutes()} {
+	for _, some := range [][]arm.Route{a.scaleSetRoutes(), a.operationRoutes(), a.instanceRoutes(), a.actionRoutes(), a.locationRoutes(), a.imageRoutes(), a.diskRoutes()} {
 		all = append(all, some...)
 	}
 	return all

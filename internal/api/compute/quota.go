@@ -102,15 +102,15 @@ func (a *API) findLocation(name string) (string, bool) {
 	return "", false
 }
 
-// checkLocation fails with Invalid unless sets can be made there.
-func (a *API) checkLocation(name string) error {
+// checkLocation fails with Invalid unless resources of the type can be made there.
+func (a *API) checkLocation(name, typ string) error {
 	if name == "" {
 		return resource.Errorf(resource.Invalid, "LocationRequired", "The location property is required for this definition.").At("location")
 	}
 	if _, ok := a.findLocation(name); !ok {
 		return resource.Errorf(resource.Invalid, "LocationNotAvailableForResourceType",
 			"The provided location '%.64s' is not available for resource type '%s'. List of available regions for the resource type is '%s'.",
-			name, vmss.ResourceType, strings.Join(a.Locations, ",")).At("location")
+			name, typ, strings.Join(a.Locations, ",")).At("location")
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func (r *InstanceRenderer) appendProperties(b []byte, in InstanceInput, opt Inst
 	b = appendProtection(b, in.Custom)
 	b = appendText(b, `,"vmId":`, vmss.InstanceGUID(r.set.UID, in.Row.ID))
 	b = append(appendText(b, `,"hardwareProfile":{"vmSize":`, r.model.Size), '}')
-	b = r.appendStorage(b, in)
+	b = r.appendStorage(append(b, `,"storageProfile":`...), in)
 	b = appendText(b, `,"osProfile":{"computerName":`, vmss.ComputerName(r.model.OS.ComputerNamePrefix, in.Row.ID))
 	b = append(appendRest(b, r.osProfile), `,"networkProfile":{"networkInterfaces":[`...)
 	for i, nic := range r.model.NICs {
@@ -167,9 +167,12 @@ func (r *InstanceRenderer) dataDisks(custom *vmss.Customization) iter.Seq[vmss.D
 	}
 }
 
+// RenderStorage writes the storage profile of an instance alone.
+func (r *InstanceRenderer) RenderStorage(in InstanceInput) []byte { return r.appendStorage(nil, in) }
+
 func (r *InstanceRenderer) appendStorage(b []byte, in InstanceInput) []byte {
 	row := in.Row
-	b = append(append(b, `,"storageProfile":{"imageReference":`...), r.image...)
+	b = append(append(b, `{"imageReference":`...), r.image...)
 	b = appendText(b, `,"osDisk":{"osType":`, r.model.Image.OSType)
 	name := r.osDisk(row)
 	b = appendText(b, `,"name":`, name)
