@@ -118,6 +118,11 @@ func (d fusedDriver) Power(ctx context.Context, fence compute.Fence, id compute.
 	return d.fuse.do(func() error { return d.Driver.Power(ctx, fence, id, want) })
 }
 
+// Refit implements compute.Driver.
+func (d fusedDriver) Refit(ctx context.Context, fence compute.Fence, spec compute.Spec) error {
+	return d.fuse.do(func() error { return d.Driver.Refit(ctx, fence, spec) })
+}
+
 // List implements compute.Driver.
 func (d fusedDriver) List(ctx context.Context) iter.Seq2[compute.VM, error] {
 	return func(yield func(compute.VM, error) bool) {

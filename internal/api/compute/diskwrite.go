@@ -160,8 +160,7 @@ func (a *API) refitHolder(e *diskEdit, d disk.Disk) error {
 // fitted returns an instance's disk with what is wanted of the managed disk.
 func (a *API) fitted(v vmss.Disk, d disk.Disk) vmss.Disk {
 	v.SizeGB, v.StorageType = d.Size(a.diskState(d.UID)), d.SKU
-	limit := d.Effective(v.SizeGB)
-	v.IOPS, v.MBps = limit.IOPS, limit.MBps
+	v.IOPS, v.MBps = d.Limit.IOPS, d.Limit.MBps
 	return v
 }
 

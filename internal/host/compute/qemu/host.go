@@ -31,7 +31,7 @@ var _ world = (*host)(nil)
 // start implements world. The process has a session of its own, so that
 // neither the server's end nor a key press in its terminal reaches it.
 func (h *host) start(dir string, run int64, argv []string, files []*os.File) (process, error) {
-	for _, stale := range []string{qmpPrefix, agentSocket} {
+	for _, stale := range []string{qmpPrefix, agentSocket, serialSocket} {
 		if err := removePrefixed(dir, stale, ""); err != nil {
 			return nil, errDisk(dir, err, "")
 		}
@@ -91,8 +91,11 @@ func (h *host) makeDisk(ctx context.Context, d newDisk) error {
 		words = append(words, "-F", d.image.Format, "-b", d.image.Disk)
 	}
 	words = append(words, "--", tmp)
-	if d.sizeGB > 0 {
+	switch {
+	case d.sizeGB > 0:
 		words = append(words, fmt.Sprintf("%dG", d.sizeGB))
+	case d.bytes > 0:
+		words = append(words, itoa(d.bytes))
 	}
 	if err := os.RemoveAll(tmp); err != nil {
 		return errDisk(d.path, err, "")
@@ -148,6 +151,68 @@ func (h *host) inspect(ctx context.Context, d newDisk) (int64, error) {
 	}
 	h.images[path] = size
 	return size, nil
+}
+
+// growDisk implements world.
+func (h *host) growDisk(ctx context.Context, path string, bytes int64) error {
+	size, err := h.size(ctx, path)
+	if err != nil || size >= bytes {
+		return err
+	}
+	if _, said, err := qemuImg(ctx, "resize", "-q", "-f", "qcow2", "--", path, itoa(bytes)); err != nil {
+		return diskFailure(ctx, path, said, err)
+	}
+	return nil
+}
+
+// size returns how large a qcow2 file is for its guest.
+func (h *host) size(ctx context.Context, path string) (int64, error) {
+	out, said, err := qemuImg(ctx, "info", "-U", "-f", "qcow2", "--output=json", "--", path)
+	if err != nil {
+		return 0, diskFailure(ctx, path, said, err)
+	}
+	var info struct {
+		VirtualSize int64 `json:"virtual-size"`
+	}
+	return info.VirtualSize, errDisk(path, json.Unmarshal(out, &info), "")
+}
+
+// copyDisk implements world.
+func (h *host) copyDisk(ctx context.Context, from, to string, progress func(done, total int64)) error {
+	total, err := h.size(ctx, from)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "qemu-img", "convert", "-p", "-f", "qcow2", "-O", "qcow2", "--", from, to)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	cmd.Stdout = &percents{tell: func(p float64) { progress(int64(p/100*float64(total)), total) }}
+	if err := cmd.Run(); err != nil {
+		return diskFailure(ctx, to, lastLine(stderr.Bytes()), err)
+	}
+	return nil
+}
+
+// percents reads what qemu-img says of its progress: "    (12.34/100%)\r".
+type percents struct {
+	line []byte
+	tell func(percent float64)
+}
+
+// Write implements io.Writer.
+func (p *percents) Write(b []byte) (int, error) {
+	for _, c := range b {
+		if c != '\r' && c != '\n' {
+			p.line = append(p.line, c)
+			continue
+		}
+		var percent float64
+		if _, err := fmt.Sscanf(strings.TrimSpace(string(p.line)), "(%f/100%%)", &percent); err == nil {
+			p.tell(percent)
+		}
+		p.line = p.line[:0]
+	}
+	return len(b), nil
 }
 
 // imageSize reads what qemu-img says of an image.

@@ -18,6 +18,9 @@ type machine struct {
 	poke chan struct{} // wakes the worker
 	gone bool          // out of the driver's map
 
+	readers []*reader       // of the disks of a machine that does not run
+	copies  map[string]bool // jobs that a process has for us
+
 	mu      sync.Mutex // held for moments, to read and to change the fields below
 	rec     record     // Phase is empty while there is no such machine
 	proc    process    // nil if none runs
@@ -151,6 +154,7 @@ func (m *machine) settle(ctx context.Context) (wake time.Time, err error) {
 		do, wake := next(m.rec, m.alive(), m.asked, time.Now())
 		switch do {
 		case rest:
+			m.fitOnce(ctx)
 			if settled(m.rec, m.alive()) && m.rec.Booted != m.rec.Boots {
 				return wake, m.commit(func(r *record) { r.Booted = r.Boots })
 			}
@@ -283,7 +287,7 @@ func (m *machine) snapshot() (compute.VM, bool) {
 		return compute.VM{}, false
 	}
 	return compute.VM{
-		ID: m.id, Hash: m.rec.Hash, State: stateOf(m.rec, m.alive()), Boots: m.rec.Booted, Since: m.rec.Since,
+		ID: m.id, Hash: m.rec.Hash, Fit: m.rec.Fit, State: stateOf(m.rec, m.alive()), Boots: m.rec.Booted, Since: m.rec.Since,
 		VCPUs: m.rec.Spec.VCPUs, MemoryMB: m.rec.Spec.MemoryMB,
 		Agent: m.rec.Agent, OSName: m.rec.OSName, OSVersion: m.rec.OSVersion, Fault: m.rec.Fault,
 	}, true

@@ -84,7 +84,7 @@ func (s *session) meterDisks(ctx context.Context, u *compute.Usage) {
 			Writes  int64 `json:"wr_operations"`
 		} `json:"stats"`
 	}
-	if s.query(ctx, "query-blockstats", &disks) != nil {
+	if s.command(ctx, "query-blockstats", nil, &disks) != nil {
 		return
 	}
 	u.DiskRead, u.DiskWritten, u.DiskReads, u.DiskWrites = 0, 0, 0, 0

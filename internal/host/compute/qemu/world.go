@@ -12,6 +12,11 @@ import (
 type world interface {
 	// makeDisk makes a qcow2 file. It is there complete or not at all.
 	makeDisk(ctx context.Context, d newDisk) error
+	// growDisk makes a qcow2 file that nobody has open larger, never smaller.
+	growDisk(ctx context.Context, path string, bytes int64) error
+	// copyDisk copies a qcow2 file that nobody writes to, with all that it is based
+	// on, into a new one. progress hears bytes.
+	copyDisk(ctx context.Context, from, to string, progress func(done, total int64)) error
 	// start starts a machine's process in its directory. The files become
 	// file descriptors 3, 4, ... of it.
 	start(dir string, run int64, argv []string, files []*os.File) (process, error)
@@ -25,7 +30,8 @@ type world interface {
 // newDisk is a disk to make.
 type newDisk struct {
 	path   string
-	sizeGB int    // 0 takes the image's size
+	sizeGB int    // 0 takes the image's size, or bytes
+	bytes  int64  // the size, where it need not be whole GB
 	digest string // of the image, for messages; empty for an empty disk
 	image  Image
 }
@@ -45,12 +51,13 @@ type process interface {
 // socket names in a machine's directory. That of the control socket carries
 // the run, which is how an adopted process tells it.
 const (
-	agentSocket = "agent.sock"
-	serialFile  = "serial.log"
-	stderrFile  = "stderr.log"
-	pidFile     = "pid"
-	qmpPrefix   = "qmp."
-	qmpSuffix   = ".sock"
+	agentSocket  = "agent.sock"
+	serialSocket = "serial.sock"
+	serialFile   = "serial.log"
+	stderrFile   = "stderr.log"
+	pidFile      = "pid"
+	qmpPrefix    = "qmp."
+	qmpSuffix    = ".sock"
 )
 
 func qmpSocket(run int64) string { return qmpPrefix + itoa(run) + qmpSuffix }
