@@ -97,7 +97,7 @@ var everywhere = []string{"..."}
 // suites are the packages whose non-test files are test code.
 var suites = []string{
 	"internal/store/storetest", "internal/metrics/metricstest", "internal/host/compute/drivertest",
-	"internal/fleettest", "test/...",
+	"internal/fleettest", "test/...", "internal/host/volume/volumetest",
 }
 
 var budget = codetest.Budget{

@@ -39,6 +39,7 @@ type cache struct {
 	disks       index[disk.Key, disk.Disk]
 	diskStates  index[disk.UID, disk.State]
 	attachments index[disk.UID, disk.Attachment]
+	byUID       map[disk.UID]disk.Key
 }
 
 // fleet is everything that a scale set owns. Operations of no set have one too.
@@ -55,7 +56,8 @@ type fleet struct {
 func newCache() *cache {
 	return &cache{groups: index[GroupKey, resource.Group]{}, sets: index[vmss.Key, vmss.ScaleSet]{}, states: index[vmss.UID, vmss.State]{},
 		counters: index[string, int64]{}, fleets: map[vmss.UID]*fleet{}, byGUID: map[string]vmss.OperationKey{},
-		disks: index[disk.Key, disk.Disk]{}, diskStates: index[disk.UID, disk.State]{}, attachments: index[disk.UID, disk.Attachment]{}}
+		disks: index[disk.Key, disk.Disk]{}, diskStates: index[disk.UID, disk.State]{}, attachments: index[disk.UID, disk.Attachment]{},
+		byUID: map[disk.UID]disk.Key{}}
 }
 
 // fleet returns what a set owns, to add to it.

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"iter"
 	"strings"
 	"time"
 
 	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/vmss"
 )
 
 // storedDisk is a disk.Disk as it is stored. Names must not change.
@@ -67,4 +69,46 @@ func readDiskKey(s string) (disk.Key, bool) {
 // ofDisk is a kind of records that belong to a disk.
 func ofDisk[V any](root string, c codec[V], of func(*cache) table[disk.UID, V]) Kind[disk.UID, V] {
 	return Kind[disk.UID, V]{root, func(k disk.UID) string { return string(k) }, func(s string) (disk.UID, bool) { return disk.UID(s), s != "" }, c, of}
+}
+
+// diskTable holds disks, and finds them by UID.
+type diskTable struct{ *cache }
+
+func (t diskTable) get(k disk.Key) (Entry[disk.Disk], bool)    { return t.disks.get(k) }
+func (t diskTable) all() iter.Seq2[disk.Key, Entry[disk.Disk]] { return t.disks.all() }
+
+func (t diskTable) put(k disk.Key, e Entry[disk.Disk]) {
+	t.remove(k)
+	t.disks[k] = e
+	t.byUID[e.Value.UID] = k
+}
+
+func (t diskTable) remove(k disk.Key) {
+	if old, ok := t.disks[k]; ok {
+		delete(t.byUID, old.Value.UID)
+		delete(t.disks, k)
+	}
+}
+
+// DiskByUID returns the managed disk, snapshot or image with this UID.
+func (s *Store) DiskByUID(uid disk.UID) (Entry[disk.Disk], bool) {
+	s.cache.mu.RLock()
+	defer s.cache.mu.RUnlock()
+	key, ok := s.cache.byUID[uid]
+	if !ok {
+		return Entry[disk.Disk]{}, false
+	}
+	return s.cache.disks.get(key)
+}
+
+// AttachedTo returns the disks that an instance has, in no order.
+func (s *Store) AttachedTo(instance vmss.InstanceKey) (all []disk.UID) {
+	s.cache.mu.RLock()
+	defer s.cache.mu.RUnlock()
+	for uid, e := range s.cache.attachments {
+		if e.Value.Set == string(instance.Set) && e.Value.Instance == int64(instance.ID) {
+			all = append(all, uid)
+		}
+	}
+	return all
 }

@@ -68,7 +68,7 @@ var (
 	// Disks are managed disks, snapshots and images.
 	Disks = Kind[disk.Key, disk.Disk]{"disks/",
 		func(k disk.Key) string { return string(k.Kind) + "/" + k.Subscription + "/" + k.Group + "/" + k.Name }, readDiskKey,
-		diskCodec, func(c *cache) table[disk.Key, disk.Disk] { return c.disks }}
+		diskCodec, func(c *cache) table[disk.Key, disk.Disk] { return diskTable{c} }}
 	DiskStates  = ofDisk("diskstates/", diskStateCodec, func(c *cache) table[disk.UID, disk.State] { return c.diskStates })
 	Attachments = ofDisk("attachments/", attachmentCodec, func(c *cache) table[disk.UID, disk.Attachment] { return c.attachments })
 )
