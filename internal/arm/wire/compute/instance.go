@@ -185,19 +185,34 @@ func (r *InstanceRenderer) appendStorage(b []byte, in InstanceInput) []byte {
 			b = append(b, ',')
 		}
 		first = false
-		name := r.dataDisk(row, disk)
-		b = appendInt(append(b, `{"lun":`...), disk.LUN)
-		b = appendText(b, `,"name":`, name)
-		b = append(b, `,"createOption":"Empty"`...)
-		b = append(r.appendDisk(b, disk, name, disk.SizeGB), `,"toBeDetached":false}`...)
+		b = r.appendDataDisk(b, row, disk)
 	}
 	return append(b, ']', '}')
 }
 
+func (r *InstanceRenderer) appendDataDisk(b []byte, row vmss.Instance, disk vmss.Disk) []byte {
+	name, option := disk.ID[strings.LastIndex(disk.ID, "/")+1:], attach
+	if disk.Volume == "" {
+		name, option = r.dataDisk(row, disk), "Empty"
+	}
+	b = appendInt(append(b, `{"lun":`...), disk.LUN)
+	b = appendText(b, `,"name":`, name)
+	b = appendText(b, `,"createOption":`, option)
+	b = append(r.appendDisk(b, disk, name, disk.SizeGB), `,"toBeDetached":false`...)
+	if disk.Volume != "" {
+		b = append(b, `,"deleteOption":"Detach"`...)
+	}
+	return append(b, '}')
+}
+
 func (r *InstanceRenderer) appendDisk(b []byte, disk vmss.Disk, name string, sizeGB int) []byte {
+	id := disk.ID
+	if disk.Volume == "" {
+		id = r.disks + name
+	}
 	b = appendText(b, `,"caching":`, disk.Caching)
 	b = appendText(b, `,"managedDisk":{"storageAccountType":`, disk.StorageType)
-	b = append(appendText(b, `,"id":`, r.disks+name), '}')
+	b = append(appendText(b, `,"id":`, id), '}')
 	if sizeGB > 0 {
 		b = appendInt(append(b, `,"diskSizeGB":`...), sizeGB)
 	}
