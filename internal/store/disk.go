@@ -2,6 +2,7 @@ package store
 
 import (
 	"iter"
+	"maps"
 	"strings"
 	"time"
 
@@ -111,4 +112,11 @@ func (s *Store) AttachedTo(instance vmss.InstanceKey) (all []disk.UID) {
 		}
 	}
 	return all
+}
+
+// Each yields a copy of all records of a kind with their keys, in no order.
+func Each[K comparable, V any](s *Store, kind Kind[K, V]) iter.Seq2[K, Entry[V]] {
+	s.cache.mu.RLock()
+	defer s.cache.mu.RUnlock()
+	return maps.All(maps.Collect(kind.table(s.cache).all()))
 }
