@@ -62,6 +62,9 @@ func providers() []resources.Provider {
 		{Namespace: "Microsoft.Compute", Types: []resources.Type{
 			{Name: "virtualMachineScaleSets", Versions: compute.Versions, Zonal: true},
 			{Name: "virtualMachineScaleSets/virtualMachines", Versions: compute.Versions},
+			{Name: "disks", Versions: compute.DiskVersions, Zonal: true},
+			{Name: "snapshots", Versions: compute.DiskVersions},
+			{Name: "images", Versions: compute.Versions},
 			{Name: "locations", Versions: compute.Versions},
 			{Name: "locations/operations", Versions: compute.Versions},
 			{Name: "locations/usages", Versions: compute.Versions},

@@ -330,3 +330,37 @@ func TestAFailureIsToldByTheOperationAndTheState(t *testing.T) {
 		t.Error(message)
 	}
 }
+
+func TestDisksAreResourcesWithTags(t *testing.T) {
+	y := newYard(t, 0)
+	d := y.readyDisk("data", 1)
+	var found []resource.Summary
+	for _, s := range y.api.Resources(t.Context()) {
+		if s.ID.Equal(d.ID) {
+			found = append(found, s)
+		}
+	}
+	if len(found) != 1 || found[0].State != "Succeeded" || found[0].Location != "local" {
+		t.Errorf("%+v", found)
+	}
+	add := func(tags map[string]string) (map[string]string, error) { tags["a"] = "b"; return tags, nil }
+	for range 2 {
+		if tags, err := y.api.Tag(t.Context(), d.ID, add); err != nil || tags["a"] != "b" {
+			t.Errorf("%v %v", tags, err)
+		}
+	}
+	if got := y.disk(disk.Managed, "data"); got.Tags["a"] != "b" || got.SizeGB != 1 {
+		t.Errorf("%+v", got)
+	}
+	if body := y.must(y.ask("GET", yardGroup+"/disks/data", ""), 200); at(body, "tags.a") != "b" {
+		t.Errorf("%v", body)
+	}
+	gone := resource.In("s", "rg", "Microsoft.Compute", "snapshots", "data")
+	if _, err := y.api.Tag(t.Context(), gone, nil); !resource.Is(err, resource.NotFound) {
+		t.Error(err)
+	}
+	y.must(y.ask("DELETE", yardGroup+"/disks/data", ""), 202)
+	if _, err := y.api.Tag(t.Context(), d.ID, add); !resource.Is(err, resource.Conflict) {
+		t.Error(err)
+	}
+}

@@ -107,11 +107,16 @@ func (a *API) acceptDisk(r *arm.Request, e *diskEdit) (disk.Disk, error) {
 
 // acceptChange checks a request that changes a disk.
 func (a *API) acceptChange(draft *wire.DiskDraft, e *diskEdit) (disk.Disk, error) {
-	d, err := draft.Parse(wire.DiskInput{ID: e.was.ID, SizeGB: a.diskState(e.was.UID).SizeGB, OSType: e.was.OSType, Zones: a.Zones})
+	d, err := draft.Parse(a.changeInput(*e.was))
 	if err != nil {
 		return disk.Disk{}, err
 	}
 	return d, a.refitHolder(e, d)
+}
+
+// changeInput is what parsing a change of a disk needs.
+func (a *API) changeInput(d disk.Disk) wire.DiskInput {
+	return wire.DiskInput{ID: d.ID, SizeGB: a.diskState(d.UID).SizeGB, OSType: d.OSType, Zones: a.Zones}
 }
 
 // checkDiskQuota fails with Conflict if there are as many disks as there can be.
