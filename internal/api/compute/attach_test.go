@@ -116,3 +116,21 @@ func TestDisksThatDoNotFitAreNotAttached(t *testing.T) {
 		t.Errorf("%v", all)
 	}
 }
+
+func TestInstancesWithEphemeralDisksAreNotDeallocatedOrCaptured(t *testing.T) {
+	y := newYard(t, 1)
+	rev, _ := store.Get(y.store, store.Revisions, vmss.RevisionKey{Set: yardUID, Number: 1})
+	next := *rev.Value
+	next.Model.OSDisk.Ephemeral = true
+	y.commit(store.Put(store.Revisions, vmss.RevisionKey{Set: yardUID, Number: 1}, next))
+	for _, path := range []string{"/deallocate", "/virtualMachines/0/deallocate"} {
+		if message := y.refused(y.ask("POST", path, ""), 409, "OperationNotAllowed", ""); !strings.Contains(message, "ephemeral OS disk") {
+			t.Error(message)
+		}
+	}
+	y.must(y.ask("POST", "/powerOff", ""), 202)
+	y.change(0, func(row *vmss.Instance, seen *vmss.Observation) {
+		row.Power, seen.Power = vmss.PowerStopped, vmss.PowerStopped
+	})
+	y.refused(y.put(disk.Image, "i", `{"location": "local", "properties": {"sourceVirtualMachine": {"id": "`+y.set.ID.String()+`/virtualMachines/0"}}}`), 409, "OperationNotAllowed", "properties.sourceVirtualMachine.id")
+}

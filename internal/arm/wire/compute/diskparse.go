@@ -127,14 +127,14 @@ func (p *diskParser) limit(props wire.Document, out *disk.Disk) {
 	mbps, _ := number(props, "diskMBpsReadWrite")
 	asked := disk.Limit{IOPS: iops, MBps: mbps}
 	p.dropShown(props, out, &asked)
-	p.AddFrom(below(disk.CheckLimit(out.SKU, size, asked)), "properties")
+	p.AddFrom(under("properties", disk.CheckLimit(out.SKU, size, asked)), "properties")
 	out.Limit = asked
 	tier := text(props, "tier")
 	raised, err := disk.LimitOfTier(out.SKU, size, tier)
 	if p.was != nil && strings.EqualFold(tier, disk.TierOf(p.was.SKU, p.had())) {
 		raised, err = disk.Limit{}, nil // what was shown, maybe before the size or type changed
 	}
-	p.AddFrom(below(err), "properties.tier")
+	p.AddFrom(under("properties", err), "properties.tier")
 	if raised == (disk.Limit{}) {
 		delete(props, "tier") // it follows
 	} else {
@@ -164,10 +164,10 @@ func (p *diskParser) dropShown(props wire.Document, out *disk.Disk, asked *disk.
 	}
 }
 
-// below moves the target of an error below properties.
-func below(err error) error {
+// under moves the target of an error under a path.
+func under(path string, err error) error {
 	if e, ok := err.(*resource.Error); ok { //nolint:errorlint // the rules do not wrap
-		return e.At("properties." + e.Target)
+		return e.At(path + "." + e.Target)
 	}
 	return err
 }

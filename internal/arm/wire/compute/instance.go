@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
+	disks "github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -24,6 +25,7 @@ type InstanceRenderer struct {
 	sku       []byte // with its name before it
 	network   []byte // networkProfileConfiguration, likewise
 	image     []byte // the image reference
+	ephemeral []byte // diffDiskSettings with its name before it, if there is one
 	osProfile []byte // the members after adminUsername, each with a comma before it
 }
 
@@ -66,6 +68,9 @@ func NewInstanceRenderer(set vmss.ScaleSet, revision vmss.Revision) (*InstanceRe
 		ref["exactVersion"] = revision.Model.Image.Exact
 	}
 	r.image = Instance.Node("properties.storageProfile.imageReference").Append(nil, ref)
+	if diff := object(vm, "storageProfile", "osDisk", "diffDiskSettings"); diff != nil {
+		r.ephemeral = Instance.Node("properties.storageProfile.osDisk.diffDiskSettings").Append([]byte(`,"diffDiskSettings":`), diff)
+	}
 	os := object(vm, "osProfile")
 	delete(os, "computerNamePrefix")
 	r.osProfile = Instance.Node("properties.osProfile").Append(nil, os)
@@ -178,7 +183,7 @@ func (r *InstanceRenderer) appendStorage(b []byte, in InstanceInput) []byte {
 	b = appendText(b, `,"name":`, name)
 	b = append(b, `,"createOption":"FromImage"`...)
 	b = r.appendDisk(b, r.model.OSDisk, name, osDiskSize(r.model))
-	b = append(b, `},"dataDisks":[`...)
+	b = append(append(b, r.ephemeral...), `},"dataDisks":[`...)
 	first := true
 	for disk := range r.dataDisks(in.Custom) {
 		if !first {
@@ -199,6 +204,11 @@ func (r *InstanceRenderer) appendDataDisk(b []byte, row vmss.Instance, disk vmss
 	b = appendText(b, `,"name":`, name)
 	b = appendText(b, `,"createOption":`, option)
 	b = append(r.appendDisk(b, disk, name, disk.SizeGB), `,"toBeDetached":false`...)
+	if disks.SettableLimits(disk.StorageType) {
+		limit := disks.Limit{IOPS: disk.IOPS, MBps: disk.MBps}.Or(disks.LimitOf(disk.StorageType, disk.SizeGB))
+		b = appendInt(append(b, `,"diskIOPSReadWrite":`...), limit.IOPS)
+		b = appendInt(append(b, `,"diskMBpsReadWrite":`...), limit.MBps)
+	}
 	if disk.Volume != "" {
 		b = append(b, `,"deleteOption":"Detach"`...)
 	}
