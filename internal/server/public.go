@@ -66,7 +66,7 @@ func providers() []resources.Provider {
 			{Name: "snapshots", Versions: compute.DiskVersions},
 			{Name: "images", Versions: compute.Versions},
 			{Name: "locations", Versions: compute.Versions},
-			{Name: "locations/operations", Versions: compute.Versions},
+			{Name: "locations/operations", Versions: compute.DiskVersions},
 			{Name: "locations/usages", Versions: compute.Versions},
 			{Name: "locations/vmSizes", Versions: compute.Versions},
 			{Name: "locations/publishers", Versions: compute.Versions},

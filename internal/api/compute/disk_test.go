@@ -319,6 +319,9 @@ func TestAFailureIsToldByTheOperationAndTheState(t *testing.T) {
 	failure := disk.Failure{Code: "InsufficientStorage", Message: "The storage is full.", Attempts: 1, Since: time.Unix(1, 0)}
 	y.commit(store.Put(store.DiskStates, d.UID, disk.State{Failure: &failure}),
 		store.Put(store.Outcomes, op.Key(), vmss.Outcome{Status: vmss.OperationFailed, Finished: time.Unix(2, 0), Error: &vmss.OperationError{Code: failure.Code, Message: failure.Message}}))
+	if w := y.ask("GET", strings.Replace(poll, "2024-07-01", "2022-07-02", 1), ""); w.Code != 200 {
+		t.Errorf("with a version of disks: %d %s", w.Code, w.Body)
+	}
 	if body := y.must(y.ask("GET", poll, ""), 200); at(body, "error.code") != failure.Code || body["percentComplete"] != nil {
 		t.Errorf("%v", body)
 	}

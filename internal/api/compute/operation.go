@@ -73,7 +73,9 @@ func async(op vmss.Operation, location bool) *arm.Async {
 }
 
 func (a *API) operationRoutes() []arm.Route {
-	return []arm.Route{route("GET", locationPath+"/operations/{operation}", "", a.getOperation)}
+	polled := route("GET", locationPath+"/operations/{operation}", "", a.getOperation)
+	polled.Versions = DiskVersions // of all that operations are on
+	return []arm.Route{polled}
 }
 
 // getOperation shows an operation to who began it, whatever the scope of their
