@@ -92,15 +92,14 @@ func (a *API) holder(uid disk.UID) holder {
 	return h
 }
 
-// renderDisk writes a disk as it is now; provisioning stands in for what its state
-// says, if it is not empty.
-func (a *API) renderDisk(d disk.Disk, provisioning string) ([]byte, error) {
-	view := wire.DiskView{State: a.diskState(d.UID), Provisioning: provisioning}
-	if h := a.holder(d.UID); h.attachment != nil {
+// diskView is what is known of a disk now beside its record.
+func (a *API) diskView(uid disk.UID) wire.DiskView {
+	view := wire.DiskView{State: a.diskState(uid)}
+	if h := a.holder(uid); h.attachment != nil {
 		view.At, view.Since = h.id, h.attachment.Since
 		view.Reserved = h.rec != nil && h.rec.Row.Value.Power == vmss.PowerDeallocated
 	}
-	return wire.RenderDisk(d, view)
+	return view
 }
 
 func (a *API) getDisk(kind disk.Kind) arm.Handler {
@@ -109,7 +108,7 @@ func (a *API) getDisk(kind disk.Kind) arm.Handler {
 		if err != nil {
 			return nil, err
 		}
-		body, err := a.renderDisk(*e.Value, "")
+		body, err := wire.RenderDisk(*e.Value, a.diskView(e.Value.UID))
 		return &arm.Response{Body: body, ETag: etag(e.Revision)}, err
 	}
 }
@@ -143,7 +142,7 @@ func (a *API) listDisks(kind disk.Kind) arm.Handler {
 		}
 		values := make([][]byte, 0, len(page))
 		for _, e := range page {
-			body, err := a.renderDisk(*e.Value, "")
+			body, err := wire.RenderDisk(*e.Value, a.diskView(e.Value.UID))
 			if err != nil {
 				return nil, err
 			}

@@ -172,11 +172,12 @@ func (a *API) fitted(v vmss.Disk, d disk.Disk) vmss.Disk {
 // commitDisk writes the disk and the operation. A record that says what it said
 // keeps its ETag.
 func (a *API) commitDisk(ctx context.Context, r *arm.Request, e diskEdit, d disk.Disk) (*arm.Response, error) {
-	changes, status, provisioning := e.with, http.StatusOK, disk.Updating
+	changes, status, view := e.with, http.StatusOK, a.diskView(d.UID)
+	view.Provisioning = disk.Updating
 	if e.was == nil {
 		d.UID, d.Created = disk.UID(uuid.NewString()), time.Now().UTC()
 		changes = append(changes, store.Check(store.Groups, store.GroupKeyOf(a.Subscription, e.group.Name), store.At(e.groupAt)))
-		status, provisioning = http.StatusCreated, disk.Creating
+		status, view.Provisioning = http.StatusCreated, disk.Creating
 	}
 	if e.kind != disk.Image {
 		status = http.StatusAccepted // clients of disks take no 201
@@ -195,6 +196,6 @@ func (a *API) commitDisk(ctx context.Context, r *arm.Request, e diskEdit, d disk
 	if same {
 		at = e.at
 	}
-	body, err := a.renderDisk(d, provisioning)
+	body, err := wire.RenderDisk(d, view)
 	return &arm.Response{Status: status, Body: body, ETag: etag(at), Async: async(op, false)}, err
 }
