@@ -21,7 +21,7 @@ func (a *API) findSource(draft *wire.DiskDraft, e *diskEdit, in *wire.DiskInput)
 		return err
 	}
 	in.Source = source
-	location, _ := a.findLocation(draft.Location())
+	location, _ := a.offers().Find(draft.Location())
 	switch source.Option {
 	case disk.Copy:
 		return a.copyOf(e, in, location)
@@ -76,7 +76,7 @@ func (a *API) imageOf(in *wire.DiskInput) error {
 	id := in.Source.ID
 	ref := vmss.Image{ID: id.String()}
 	if !strings.EqualFold(id.Type(), disk.Image.Type()) {
-		if _, ok := a.findLocation(id.Names[0]); !ok {
+		if _, ok := a.offers().Find(id.Names[0]); !ok {
 			return resource.Errorf(resource.NotFound, "ImageNotFound", "There is no location '%s' in which there could be an image.", id.Names[0])
 		}
 		ref = vmss.Image{Publisher: id.Names[1], Offer: id.Names[3], SKU: id.Names[4], Version: id.Names[5]}

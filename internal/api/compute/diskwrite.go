@@ -92,7 +92,7 @@ func (a *API) acceptDisk(r *arm.Request, e *diskEdit) (disk.Disk, error) {
 		return a.acceptChange(draft, e)
 	}
 	in := wire.DiskInput{ID: resource.In(a.Subscription, e.group.Name, "Microsoft.Compute", string(e.kind), r.Var("disk")), Zones: a.Zones}
-	if err := a.checkLocation(draft.Location(), e.kind.Type()); err != nil {
+	if err := a.offers().Check(draft.Location(), e.kind.Type()); err != nil {
 		return disk.Disk{}, err
 	}
 	if err := a.findSource(draft, e, &in); err != nil {

@@ -197,7 +197,7 @@ const (
 func (a *API) lookUp(draft *wire.Draft, was *wire.Current, in *wire.Input) (vmss.Size, error) {
 	var where, what error
 	if was == nil {
-		where = a.checkLocation(draft.Location(), vmss.ResourceType)
+		where = a.offers().Check(draft.Location(), vmss.ResourceType)
 	}
 	size, ok := vmss.SizeNamed(draft.Size())
 	if !ok && draft.Size() != "" {

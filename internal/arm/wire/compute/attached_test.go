@@ -80,6 +80,9 @@ func TestAManagedDiskIsAttachedByItsID(t *testing.T) {
 	if !strings.Contains(string(now.Rendered), `{"lun":6,"name":"d","createOption":"Attach","caching":"ReadOnly","managedDisk":{"storageAccountType":"Standard_LRS","id":"`+id+`"},"diskSizeGB":7,"toBeDetached":false,"deleteOption":"Detach"}`) {
 		t.Errorf("%s", now.Rendered)
 	}
+	if view := string(renderer(t, withDisks(t)).RenderInstanceView(in)); !strings.Contains(view, `{"name":"d",`) {
+		t.Errorf("%s", view)
+	}
 	again, err := compute.ParseInstance(now.Rendered, now)
 	if diff := cmp.Diff(got, again); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)

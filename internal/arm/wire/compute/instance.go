@@ -149,6 +149,9 @@ func (r *InstanceRenderer) osDisk(row vmss.Instance) string {
 }
 
 func (r *InstanceRenderer) dataDisk(row vmss.Instance, disk vmss.Disk) string {
+	if disk.Volume != "" {
+		return disk.ID[strings.LastIndex(disk.ID, "/")+1:]
+	}
 	return vmss.DataDiskName(r.set.ID.Name(), r.set.UID, row.ID, disk.LUN, row.DiskGeneration(disk))
 }
 
@@ -196,9 +199,9 @@ func (r *InstanceRenderer) appendStorage(b []byte, in InstanceInput) []byte {
 }
 
 func (r *InstanceRenderer) appendDataDisk(b []byte, row vmss.Instance, disk vmss.Disk) []byte {
-	name, option := disk.ID[strings.LastIndex(disk.ID, "/")+1:], attach
-	if disk.Volume == "" {
-		name, option = r.dataDisk(row, disk), "Empty"
+	name, option := r.dataDisk(row, disk), "Empty"
+	if disk.Volume != "" {
+		option = attach
 	}
 	b = appendInt(append(b, `{"lun":`...), disk.LUN)
 	b = appendText(b, `,"name":`, name)
