@@ -35,7 +35,7 @@ var layout = codetest.Layout{
 			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
 			"internal/identity",
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
-			"internal/api/authorization internal/api/fleet internal/portal internal/cli",
+			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli",
 		7: "internal/server internal/fleettest",
 		8: ". cmd/muster internal/codetest bench/... guest/... test/...",
 	},

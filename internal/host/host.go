@@ -32,6 +32,7 @@ type Options struct {
 	Workers int                                 // default 16
 	Grace   time.Duration                       // for a guest to shut down; default 30 s
 	Metrics *metrics.Recorder                   // hears what machines use; nil for nobody
+	NoLimit bool                                // disks may do what the host's can, and not what their type and size allow
 }
 
 // Host carries out the rows of one host. Make it with New, then Run it.

@@ -202,7 +202,7 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	explainer := &set.Reconciler{Store: p.store, Hosts: parts.places, Size: vmss.SizeNamed, Log: parts.Log}
 	rm := &resources.API{Store: groups{p.store}, Subscription: subscription, Locations: locations, Zones: c.Host.Zones, Providers: providers()}
 	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
-		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas}
+		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas, Progress: p.disks.Progress}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
 	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}

@@ -79,7 +79,7 @@ type Disk struct {
 	LUN         int // data disks only
 	SizeGB      int // 0 for an OS disk means the image's size
 	Caching     string
-	StorageType string // such as Premium_LRS; echoed
+	StorageType string // such as Premium_LRS: it bounds what the disk may do
 	ID          string // the managed disk that is attached, if it is not from the model
 	// Attached is the number of the operation that attached the disk to one
 	// instance alone; 0 for a disk of the model.

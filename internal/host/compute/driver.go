@@ -74,6 +74,9 @@ type Disk struct {
 type Limit struct {
 	IOPS int // operations
 	MBps int // 10^6 bytes
+
+	// What it may do for half an hour after as long a rest, where that is more.
+	BurstIOPS, BurstMBps int `json:",omitzero"`
 }
 
 // NIC is a network card and the fabric port behind it.

@@ -221,8 +221,7 @@ func (c *Catalogue) parse(urn string) (vmss.Image, error) {
 
 func (c *Catalogue) find(ref vmss.Image) (*entry, *resource.Error) {
 	if ref.ID != "" {
-		return nil, notFound("The image %s is not here: custom images and galleries come with a later version. "+
-			"Name an image by publisher, offer, sku and version instead.", ref.ID)
+		return nil, notFound("The image %s is not in the catalogue, which names images by publisher, offer, sku and version.", ref.ID)
 	}
 	if ref.Publisher == "" || ref.Offer == "" || ref.SKU == "" {
 		return nil, resource.Errorf(resource.Invalid, "InvalidParameter",

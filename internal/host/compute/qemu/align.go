@@ -35,10 +35,40 @@ type drive struct {
 // device names what device_del takes.
 func (d drive) device() string { return strings.TrimSuffix(d.path, "/virtio-backend") }
 
-// limit is what QEMU bounds a drive by, in bytes and operations a second.
-type limit struct{ Bytes, Operations int64 }
+// limit is what QEMU bounds a drive by, in bytes and operations a second: always,
+// and while it has not used up what it may do beyond that.
+type limit struct {
+	Bytes           int64 `json:"bps"`
+	Operations      int64 `json:"iops"`
+	BurstBytes      int64 `json:"bps_max"`
+	BurstOperations int64 `json:"iops_max"`
+}
 
-func limitOf(l compute.Limit) limit { return limit{int64(l.MBps) * 1_000_000, int64(l.IOPS)} }
+// burst is how long a drive may do what it may not always do.
+const burst = 30 * time.Minute
+
+func limitOf(l compute.Limit) limit {
+	n := limit{Bytes: int64(l.MBps) * 1_000_000, Operations: int64(l.IOPS)}
+	if l.MBps > 0 && l.BurstMBps > l.MBps {
+		n.BurstBytes = int64(l.BurstMBps) * 1_000_000
+	}
+	if l.IOPS > 0 && l.BurstIOPS > l.IOPS {
+		n.BurstOperations = int64(l.BurstIOPS)
+	}
+	return n
+}
+
+// throttle is what block_set_io_throttle takes.
+func (l limit) throttle(path string) map[string]any {
+	t := map[string]any{"id": path, "bps": l.Bytes, "bps_rd": 0, "bps_wr": 0, "iops": l.Operations, "iops_rd": 0, "iops_wr": 0}
+	if l.BurstBytes > 0 {
+		t["bps_max"], t["bps_max_length"] = l.BurstBytes, int64(burst/time.Second)
+	}
+	if l.BurstOperations > 0 {
+		t["iops_max"], t["iops_max_length"] = l.BurstOperations, int64(burst/time.Second)
+	}
+	return t
+}
 
 // limits returns the limit of each of the record's disks by its node.
 func (r record) limits() map[string]limit {
@@ -229,8 +259,7 @@ func (m *machine) limit(ctx context.Context, s *session) error {
 			continue
 		}
 		set := func() error {
-			return s.command(ctx, "block_set_io_throttle", map[string]any{"id": d.path,
-				"bps": want.Bytes, "bps_rd": 0, "bps_wr": 0, "iops": want.Operations, "iops_rd": 0, "iops_wr": 0}, nil)
+			return s.command(ctx, "block_set_io_throttle", want.throttle(d.path), nil)
 		}
 		if err := m.d.perform(ctx, effect{"limit " + d.node, set}); err != nil {
 			return err
@@ -244,10 +273,9 @@ func (s *session) drives(ctx context.Context) ([]drive, error) {
 	var all []struct {
 		QDev     string
 		Inserted *struct {
+			limit
 			Node  string `json:"node-name"`
 			File  string
-			BPS   int64
-			IOPS  int64
 			Image struct {
 				Bytes int64 `json:"virtual-size"`
 			}
@@ -259,7 +287,7 @@ func (s *session) drives(ctx context.Context) ([]drive, error) {
 	var drives []drive
 	for _, b := range all {
 		if i := b.Inserted; i != nil && b.QDev != "" {
-			drives = append(drives, drive{b.QDev, i.Node, i.File, i.Image.Bytes, limit{i.BPS, i.IOPS}})
+			drives = append(drives, drive{b.QDev, i.Node, i.File, i.Image.Bytes, i.limit})
 		}
 	}
 	return drives, nil

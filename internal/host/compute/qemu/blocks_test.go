@@ -26,7 +26,8 @@ type blocks struct {
 type blockDevice struct {
 	path, node string
 	bps, iops  float64
-	going      bool // the guest was asked to let go of it
+	more       []float64 // bytes and operations of bursts, and how long they may be
+	going      bool      // the guest was asked to let go of it
 }
 
 // blockJob is a copy of a disk as it was when the job began.
@@ -150,6 +151,7 @@ func (e *emulator) block(r request) (answer, refused string) {
 			return "", "Device '" + text("id") + "' not found"
 		}
 		d.bps, d.iops = number("bps"), number("iops")
+		d.more = []float64{number("bps_max"), number("bps_max_length"), number("iops_max"), number("iops_max_length")}
 	case "block_resize":
 		e.farm.setSize(e.nodes[text("node-name")], int64(number("size")))
 	case "blockdev-backup":
@@ -180,8 +182,11 @@ func (e *emulator) block(r request) (answer, refused string) {
 func (e *emulator) queryBlock() string {
 	var all []map[string]any
 	for _, d := range e.devices {
-		all = append(all, map[string]any{"device": "", "qdev": d.path, "inserted": map[string]any{
-			"node-name": d.node, "file": e.nodes[d.node], "bps": d.bps, "iops": d.iops, "image": map[string]any{"virtual-size": e.farm.size(e.nodes[d.node])}}})
+		inserted := map[string]any{"node-name": d.node, "file": e.nodes[d.node], "bps": d.bps, "iops": d.iops, "image": map[string]any{"virtual-size": e.farm.size(e.nodes[d.node])}}
+		if d.more != nil {
+			inserted["bps_max"], inserted["iops_max"] = d.more[0], d.more[2]
+		}
+		all = append(all, map[string]any{"device": "", "qdev": d.path, "inserted": inserted})
 	}
 	return marshal(all)
 }
@@ -288,6 +293,9 @@ func (e *emulator) plugged() (all []string) {
 	spare := maps.Clone(e.nodes)
 	for _, d := range e.devices {
 		all = append(all, fmt.Sprintf("%s has %s of %d GB, %v bytes and %v operations a second", d.node, filepath.Base(e.nodes[d.node]), e.farm.size(e.nodes[d.node])>>30, d.bps, d.iops))
+		if d.more != nil && d.more[0]+d.more[2] > 0 {
+			all = append(all, fmt.Sprintf("%s may do more: %v", d.node, d.more))
+		}
 		delete(spare, d.node)
 	}
 	for node := range spare {

@@ -68,8 +68,8 @@ type Options struct {
 }
 
 // Driver runs virtual machines as QEMU processes. It implements
-// compute.Driver, compute.Getter, compute.Notifier, compute.Meter and
-// compute.DiskCopier. At most one driver may use a root at a time.
+// compute.Driver, compute.Getter, compute.Notifier, compute.Meter,
+// compute.DiskCopier and compute.Console. At most one driver may use a root at a time.
 type Driver struct {
 	opts  Options
 	root  root
@@ -92,6 +92,7 @@ var (
 	_ compute.Notifier   = (*Driver)(nil)
 	_ compute.Meter      = (*Driver)(nil)
 	_ compute.DiskCopier = (*Driver)(nil)
+	_ compute.Console    = (*Driver)(nil)
 )
 
 // Open returns a driver over the machines under opts.Root. Processes that run

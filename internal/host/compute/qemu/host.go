@@ -31,7 +31,7 @@ var _ world = (*host)(nil)
 // start implements world. The process has a session of its own, so that
 // neither the server's end nor a key press in its terminal reaches it.
 func (h *host) start(dir string, run int64, argv []string, files []*os.File) (process, error) {
-	for _, stale := range []string{qmpPrefix, agentSocket} {
+	for _, stale := range []string{qmpPrefix, agentSocket, serialSocket} {
 		if err := removePrefixed(dir, stale, ""); err != nil {
 			return nil, errDisk(dir, err, "")
 		}

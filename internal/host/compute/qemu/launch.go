@@ -94,7 +94,7 @@ func (m *machine) config(image Image, disks []args.Disk) args.Config {
 	c := args.Config{
 		Name: s.Name, Tags: tags(s.Tags), UUID: systemID(m.id),
 		Accel: m.d.opts.Accel, VCPUs: s.VCPUs, MemoryMB: s.MemoryMB,
-		QMP: qmpSocket(m.rec.Run), Agent: agentSocket, Serial: serialFile, PIDFile: pidFile,
+		QMP: qmpSocket(m.rec.Run), Agent: agentSocket, Serial: serialFile, Console: serialSocket, PIDFile: pidFile,
 		Disks: disks,
 	}
 	if image.Kernel != "" {

@@ -137,11 +137,12 @@ func TestMoreDisksThanSlotsAreRefused(t *testing.T) {
 func TestLimitsHoldAfterEveryStartAndAdoption(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		spec := labSpec(0)
-		spec.OSLimit, spec.DataDisks[1].Limit = compute.Limit{IOPS: 500, MBps: 60}, compute.Limit{MBps: 25}
+		spec.OSLimit, spec.DataDisks[1].Limit = compute.Limit{IOPS: 500, MBps: 60, BurstIOPS: 3500, BurstMBps: 60}, compute.Limit{MBps: 25}
 		want := []string{
 			"lun0 has data-0-1.qcow2 of 1 GB, 0 bytes and 0 operations a second",
 			"lun3 has data-3-1.qcow2 of 1 GB, 2.5e+07 bytes and 0 operations a second",
 			"os has os-1.qcow2 of 1 GB, 6e+07 bytes and 500 operations a second",
+			"os may do more: [0 0 3500 1800]",
 			"seed has seed.iso of 1 GB, 0 bytes and 0 operations a second",
 		}
 		check := func(when string) {
@@ -162,7 +163,7 @@ func TestLimitsHoldAfterEveryStartAndAdoption(t *testing.T) {
 		if err := l.refit(spec); err != nil {
 			t.Fatal(err)
 		}
-		want[2] = "os has os-1.qcow2 of 1 GB, 0 bytes and 0 operations a second"
+		want = slices.Replace(want, 2, 4, "os has os-1.qcow2 of 1 GB, 0 bytes and 0 operations a second")
 		check("without a limit")
 	})
 }

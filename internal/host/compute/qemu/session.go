@@ -4,10 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -23,8 +20,6 @@ const (
 	// askAgain is when a guest that was asked to shut down and has not is asked
 	// once more: it may have been too early in its boot to hear.
 	askAgain = 10 * time.Second
-	// maxSerial is the size at which a serial log loses all but its tail.
-	maxSerial, serialTail = 8 << 20, 256 << 10
 )
 
 // session is the driver's connections to one process, for as long as it runs.
@@ -40,6 +35,8 @@ type session struct {
 
 	unplugged chan struct{} // the guest let go of a disk, or refused to
 	fitted    bool          // the worker has tried to; who has the machine's turn may change it
+
+	port port
 
 	mu      sync.Mutex
 	qmp     *qmp.Client // nil while not connected
@@ -57,6 +54,7 @@ func (m *machine) connect(p process) {
 	agentless := m.rec.Agentless
 	m.d.work.Go(s.control)
 	m.d.work.Go(func() { s.attend(agentless) })
+	m.d.work.Go(s.keepSerial)
 }
 
 func (s *session) dial(ctx context.Context, socket string) (net.Conn, error) {
@@ -66,6 +64,7 @@ func (s *session) dial(ctx context.Context, socket string) (net.Conn, error) {
 // close ends the session. It does not wait.
 func (s *session) close() {
 	s.cancel()
+	s.port.hangUp()
 	s.m.d.work.Go(s.agent.Close)
 }
 
@@ -216,7 +215,6 @@ func (s *session) attend(agentless bool) {
 			if !agentless {
 				s.ready()
 			}
-			s.trimSerial()
 			wait = liveness
 		case wait == liveness:
 			s.silent()
@@ -314,27 +312,5 @@ func (s *session) shutDown(ready bool, deadline time.Time) {
 		case <-t.C:
 		}
 		t.Stop()
-	}
-}
-
-// trimSerial keeps a guest from filling the host's disk through its serial
-// console. QEMU appends, so it goes on after what is left.
-func (s *session) trimSerial() {
-	path := filepath.Join(s.m.d.root.vm(s.m.id), serialFile)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() <= maxSerial {
-		return
-	}
-	tail := make([]byte, serialTail)
-	if _, err := f.ReadAt(tail, info.Size()-serialTail); err != nil && !errors.Is(err, io.EOF) {
-		return
-	}
-	if f.Truncate(0) == nil {
-		f.Write(tail) //nolint:errcheck // the log goes on without its past
 	}
 }

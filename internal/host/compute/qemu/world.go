@@ -51,12 +51,13 @@ type process interface {
 // socket names in a machine's directory. That of the control socket carries
 // the run, which is how an adopted process tells it.
 const (
-	agentSocket = "agent.sock"
-	serialFile  = "serial.log"
-	stderrFile  = "stderr.log"
-	pidFile     = "pid"
-	qmpPrefix   = "qmp."
-	qmpSuffix   = ".sock"
+	agentSocket  = "agent.sock"
+	serialSocket = "serial.sock"
+	serialFile   = "serial.log"
+	stderrFile   = "stderr.log"
+	pidFile      = "pid"
+	qmpPrefix    = "qmp."
+	qmpSuffix    = ".sock"
 )
 
 func qmpSocket(run int64) string { return qmpPrefix + itoa(run) + qmpSuffix }

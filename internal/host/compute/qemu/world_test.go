@@ -78,12 +78,12 @@ func (f *farm) start(dir string, run int64, argv []string, _ []*os.File) (proces
 	if other := f.find(dir); other != nil {
 		f.t.Errorf("run %d was started in %s beside run %d", run, dir, other.number)
 	}
-	for _, stale := range []string{qmpPrefix, agentSocket} {
+	for _, stale := range []string{qmpPrefix, agentSocket, serialSocket} {
 		if err := removePrefixed(dir, stale, ""); err != nil {
 			return nil, err
 		}
 	}
-	for _, name := range []string{qmpSocket(run), agentSocket, pidFile, serialFile, stderrFile} {
+	for _, name := range []string{qmpSocket(run), agentSocket, serialSocket, pidFile, serialFile, stderrFile} {
 		file, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, err
@@ -91,7 +91,7 @@ func (f *farm) start(dir string, run int64, argv []string, _ []*os.File) (proces
 		file.Close()
 	}
 	blocks, why := f.blocksOf(dir, argv)
-	e := &emulator{blocks: blocks, farm: f, dir: dir, number: run, began: time.Now(), ended: make(chan struct{}), control: make(chan struct{}, 1), serial: make(chan struct{}, 1)}
+	e := &emulator{blocks: blocks, farm: f, dir: dir, number: run, began: time.Now(), ended: make(chan struct{}), control: make(chan struct{}, 1), serial: make(chan struct{}, 1), consoles: make(chan struct{}, 1)}
 	f.mu.Lock()
 	f.all = append(f.all, e)
 	f.mu.Unlock()
@@ -123,6 +123,11 @@ func (f *farm) dial(_ context.Context, dir, socket string) (net.Conn, error) {
 	switch socket {
 	case agentSocket:
 		go e.serve(theirs, e.serial, e.agent)
+	case serialSocket:
+		if e.consoles == nil {
+			return nil, fs.ErrNotExist
+		}
+		go e.console(theirs)
 	case qmpSocket(e.number):
 		go e.serve(theirs, e.control, e.qmp)
 	default:
@@ -206,6 +211,9 @@ type emulator struct {
 	wires []*wire
 
 	blocks
+
+	consoles chan struct{} // a token for who is connected to the serial port; nil for a process without such a socket
+	viewer   net.Conn      // who is
 }
 
 // bootUp has the guest boot.
@@ -436,5 +444,59 @@ func (w *wire) requests() func(yield func(request) bool) {
 				return
 			}
 		}
+	}
+}
+
+// console echoes what is typed.
+func (e *emulator) console(conn net.Conn) {
+	defer conn.Close()
+	select {
+	case e.consoles <- struct{}{}:
+		defer func() { <-e.consoles }()
+	case <-e.ended:
+		return
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-e.ended:
+			conn.Close()
+		case <-stop:
+		}
+	}()
+	e.mu.Lock()
+	e.viewer = conn
+	e.mu.Unlock()
+	b := make([]byte, 64)
+	for {
+		n, err := conn.Read(b)
+		if err != nil {
+			e.mu.Lock()
+			e.viewer = nil
+			e.mu.Unlock()
+			return
+		}
+		e.print(string(b[:n]))
+	}
+}
+
+// print is what the guest does to its serial port. As with QEMU, who is connected
+// hears of it before it is in the file.
+func (e *emulator) print(text string) {
+	e.mu.Lock()
+	viewer := e.viewer
+	e.mu.Unlock()
+	if viewer != nil {
+		viewer.Write([]byte(text)) //nolint:errcheck // the viewer may have gone
+	}
+	f, err := os.OpenFile(filepath.Join(e.dir, serialFile), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		e.farm.t.Error(err)
+		return
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		e.farm.t.Error(err)
 	}
 }

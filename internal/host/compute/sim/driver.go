@@ -31,7 +31,7 @@ func Of(p population.Population, host string) Options {
 }
 
 // Driver is the simulated driver of one host. It implements compute.Driver,
-// compute.Getter, compute.Notifier and compute.Meter.
+// compute.Getter, compute.Notifier, compute.Meter and compute.Console.
 type Driver struct {
 	opts Options
 
@@ -48,6 +48,7 @@ type Driver struct {
 	told      []compute.VMID // to be told by the next tick
 	telling   bool           // a tick calls listeners
 	closed    bool
+	consoles  map[place][]*console // that are open
 	listeners []func(compute.VMID)
 }
 
@@ -56,6 +57,7 @@ var (
 	_ compute.Getter   = (*Driver)(nil)
 	_ compute.Notifier = (*Driver)(nil)
 	_ compute.Meter    = (*Driver)(nil)
+	_ compute.Console  = (*Driver)(nil)
 )
 
 // New returns a host without machines.

@@ -296,6 +296,7 @@ func (d *Driver) enterState(m *machine, s compute.State) {
 		m.state, m.since = s, time.Now()
 	}
 	d.alarms.cancel(m)
+	d.toConsoles(m)
 	d.tell(m.id())
 }
 

@@ -25,6 +25,7 @@ type Config struct {
 	QMP      string // path of the control socket
 	Agent    string // path of the guest agent's socket
 	Serial   string // path of the file that the serial console is appended to
+	Console  string // path of the socket to type into the serial console
 	PIDFile  string
 }
 
@@ -61,7 +62,8 @@ func Build(c Config) []string {
 		"-m", strconv.Itoa(c.MemoryMB), "-smp", strconv.Itoa(c.VCPUs),
 		"-pidfile", c.PIDFile,
 		"-qmp", "unix:" + quote(c.QMP) + ",server=on,wait=off",
-		"-chardev", "file,id=serial0,append=on,path=" + quote(c.Serial), "-serial", "chardev:serial0",
+		"-chardev", "socket,id=serial0,server=on,wait=off,path=" + quote(c.Console) + ",logfile=" + quote(c.Serial) + ",logappend=on",
+		"-serial", "chardev:serial0",
 	}
 	if c.UUID != "" {
 		a = append(a, "-uuid", c.UUID)

@@ -26,7 +26,7 @@ func config(change func(*args.Config)) args.Config {
 	c := args.Config{
 		Name: "web_3", Accel: "tcg,thread=multi,tb-size=32", VCPUs: 2, MemoryMB: 512,
 		Disks: []args.Disk{osDisk, seed},
-		QMP:   "qmp.sock", Agent: "agent.sock", Serial: "serial.log", PIDFile: "1.pid",
+		QMP:   "qmp.sock", Agent: "agent.sock", Serial: "serial.log", Console: "serial.sock", PIDFile: "1.pid",
 	}
 	change(&c)
 	return c
@@ -119,7 +119,7 @@ func options(prefix string, object map[string]any) (all []string) {
 func TestNoValueSplitsAnOption(t *testing.T) {
 	for _, evil := range []string{"a,readonly=off", ",,", "x,mac=00:00:00:00:00:00"} {
 		c := config(func(c *args.Config) {
-			c.Name, c.Tags, c.QMP, c.Agent, c.Serial = evil, []string{evil}, evil, evil, evil
+			c.Name, c.Tags, c.QMP, c.Agent, c.Serial, c.Console = evil, []string{evil}, evil, evil, evil, evil
 			c.Disks[0].Path = evil
 		})
 		for _, word := range args.Build(c) {
