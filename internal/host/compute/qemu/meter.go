@@ -48,7 +48,7 @@ func (m *machine) usage(ctx context.Context, traffic map[string][2]int64) (compu
 		return compute.Usage{}, false
 	}
 	u := compute.Unknown(m.id)
-	u.Run, u.VCPUs = proc.run(), rec.Spec.VCPUs
+	u.Run, u.VCPUs = proc.Run(), rec.Spec.VCPUs
 	for i, card := range rec.Spec.NICs {
 		bytes, known := traffic[card.Port]
 		if !known {
@@ -66,7 +66,7 @@ func (m *machine) usage(ctx context.Context, traffic map[string][2]int64) (compu
 		u.AvailableMemory = s.memory(ctx)
 	}
 	u.At = time.Now()
-	if worked, err := proc.worked(); err == nil {
+	if worked, err := proc.Worked(); err == nil {
 		u.CPU = worked
 	}
 	return u, true

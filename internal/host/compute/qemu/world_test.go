@@ -175,16 +175,16 @@ func (f *farm) refuse(err error) {
 // held is a driver's hold on a process.
 type held struct{ e *emulator }
 
-func (h held) run() int64            { return h.e.number }
-func (h held) kill() error           { h.e.end(""); return nil }
-func (h held) release()              {}
-func (h held) done() <-chan struct{} { return h.e.ended }
+func (h held) Run() int64            { return h.e.number }
+func (h held) Kill() error           { h.e.end(""); return nil }
+func (h held) Release()              {}
+func (h held) Done() <-chan struct{} { return h.e.ended }
 
-func (h held) worked() (time.Duration, error) {
+func (h held) Worked() (time.Duration, error) {
 	return time.Since(h.e.began) / 4, nil // a quarter of one processor
 }
 
-func (h held) reason() string {
+func (h held) Reason() string {
 	h.e.mu.Lock()
 	defer h.e.mu.Unlock()
 	return h.e.why
