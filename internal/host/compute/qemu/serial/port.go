@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -127,12 +128,7 @@ func (p *Port) Trim() error {
 
 // ended reports whether nothing is printed any more.
 func (p *Port) ended() bool {
-	for _, over := range p.Over {
-		if isClosed(over) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.Over, isClosed)
 }
 
 func isClosed(c <-chan struct{}) bool {
