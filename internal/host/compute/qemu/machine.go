@@ -154,7 +154,7 @@ func (m *machine) settle(ctx context.Context) (wake time.Time, err error) {
 		do, wake := next(m.rec, m.alive(), m.asked, time.Now())
 		switch do {
 		case rest:
-			m.fitOnce(ctx)
+			m.refitIfUnsure(ctx)
 			if settled(m.rec, m.alive()) && m.rec.Booted != m.rec.Boots {
 				return wake, m.commit(func(r *record) { r.Booted = r.Boots })
 			}

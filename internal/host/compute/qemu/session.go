@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-vm/muster/internal/host/compute/qemu/block"
@@ -36,7 +37,7 @@ type session struct {
 	online chan struct{} // closed when the control connection is there for the first time
 
 	unplugged chan struct{} // the guest let go of a disk, or refused to
-	fitted    bool          // the worker has tried to; who has the machine's turn may change it
+	fitted    atomic.Bool   // the worker has looked whether the process has what it shall have
 
 	port  *serial.Port
 	block block.Command // over qmp
@@ -44,6 +45,7 @@ type session struct {
 	mu      sync.Mutex
 	qmp     *qmp.Client // nil while not connected
 	cause   string      // why QEMU said it ends
+	tally   block.Tally // of what went through the disks
 	noAgent time.Time   // until when the agent is not asked for figures
 }
 
@@ -154,6 +156,8 @@ func (s *session) heard(e qmp.Event) {
 	case "RESET":
 		s.unready()
 	case "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR":
+		s.fitted.Store(false)
+		s.m.wakeUp() // a disk that was asked for again meanwhile must come back
 		select {
 		case s.unplugged <- struct{}{}:
 		default:

@@ -350,7 +350,7 @@ func (e *emulator) qmp(w *wire) {
 			answer = `{"status": "running", "running": true}`
 		case "query-blockstats":
 			n := int64(time.Since(e.began).Seconds())
-			answer = fmt.Sprintf(`[{"stats": {"rd_bytes": %d, "wr_bytes": %d, "rd_operations": %d, "wr_operations": 1}}, {"stats": {}}]`, 4096*n, 512*n, n)
+			answer = fmt.Sprintf(`[{"qdev": "os", "stats": {"rd_bytes": %d, "wr_bytes": %d, "rd_operations": %d, "wr_operations": 1}}, {"qdev": "seed", "stats": {}}]`, 4096*n, 512*n, n)
 		case "system_powerdown":
 			e.shutDown()
 		case "quit":
