@@ -136,10 +136,18 @@ func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts P
 	if c.Driver == "sim" {
 		fleet, err := loadPopulation(c.Simulation)
 		parts.Hosts = SimulatedHosts(c, fleet, parts.Images, nil)
+		vault := SimulatedVault(parts.Images)
+		parts.Vault, parts.Adopt = vault, vault.Adopt
 		return parts, err
 	}
 	parts.Archive = parts.archive
-	host, closers, err := openQEMU(ctx, c, parts.Images, log)
+	parts.Machines = &Machines{}
+	vault, err := openVault(c, parts.Images, parts.Machines, log)
+	if err != nil {
+		return parts, err
+	}
+	parts.Vault = vault
+	host, closers, err := openQEMU(ctx, c, parts.Images, vault, log)
 	undo.push(closers...)
 	parts.Hosts = []HostPart{host}
 	return parts, err
