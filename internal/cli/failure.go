@@ -125,6 +125,12 @@ func (c *call) explainAnswer(answer *azcore.ResponseError) error {
 			lines = append(lines, "\tTarget: "+d.Target)
 		}
 	}
+	if len(c.failures) > 0 {
+		lines = append(lines, "Failed instances:")
+	}
+	for _, f := range c.failures {
+		lines = append(lines, "\t"+f)
+	}
 	if next := c.next(e.Code, e.Target); next != "" {
 		lines = append(lines, "Next: "+next)
 	}

@@ -20,7 +20,7 @@ func metricCommands() []command {
 		{path: "monitor metrics list", short: "List values of a resource's metrics", rows: metricRows,
 			takes: of + "metrics aggregation grain start-time end-time offset top orderby filter dimension metadata", run: listMetrics},
 		{path: "monitor metrics list-definitions", short: "List what is measured of a resource", takes: of,
-			table: `[].{"Display Name":name.localizedValue, "Metric Name":name.value, Unit:unit, Type:primaryAggregationType, Dimensions:join(', ', dimensions[].value || ` + "`[]`" + `)}`,
+			table: `[].{"Display Name":name.localizedValue, "Metric Name":name.value, Unit:unit, Type:primaryAggregationType, "Dimension Required":isDimensionRequired, Dimensions:join(', ', dimensions[].value || ` + "`[]`" + `)}`,
 			run: func(ctx context.Context, c *call) (any, error) {
 				return c.insights(ctx, "metricDefinitions", insightsVersion)
 			}},
@@ -216,7 +216,7 @@ func metricRows(result any) (rows []any, columns []string) {
 					columns = append(columns, d.Name.LocalizedValue)
 				}
 				for name, value := range grain {
-					row[name] = value
+					row[name] = decimal(value)
 				}
 				row["Timestamp"] = strings.TrimSuffix(strings.Replace(grainTime(grain), "T", " ", 1), "Z")
 				delete(row, "timeStamp")
@@ -225,6 +225,19 @@ func metricRows(result any) (rows []any, columns []string) {
 		}
 	}
 	return rows, columns
+}
+
+// decimal words a number as Python words one that is not an integer.
+func decimal(value any) any {
+	f, ok := value.(float64)
+	if !ok {
+		return value
+	}
+	text := strconv.FormatFloat(f, 'f', -1, 64)
+	if !strings.Contains(text, ".") {
+		text += ".0"
+	}
+	return text
 }
 
 func grainTime(grain map[string]any) string {
