@@ -116,6 +116,9 @@ func (c *call) explainAnswer(answer *azcore.ResponseError) error {
 	if e.Target != "" {
 		lines = append(lines, "Target: "+e.Target)
 	}
+	if len(c.failures) > 0 {
+		e.Details = nil // they are of the same instances, without their names
+	}
 	if len(e.Details) > 0 {
 		lines = append(lines, "Exception Details:")
 	}

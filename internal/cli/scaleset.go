@@ -87,6 +87,9 @@ func scaleSet(ctx context.Context, c *call) (any, error) {
 	if set.SKU.Capacity != nil && *set.SKU.Capacity == c.Capacity {
 		return nil, nil // as az
 	}
+	if c.Capacity == 0 {
+		c.goal = progress.Gone
+	}
 	set.SKU.Capacity = &c.Capacity
 	return c.putSet(ctx, armcompute.VirtualMachineScaleSet{Location: set.Location, SKU: set.SKU}, nil)
 }

@@ -28,7 +28,7 @@ type Instance struct {
 type Fleet struct {
 	Name      string
 	Goal      string // state that instances are to reach
-	Wanted    int    // how many are to reach it; at least as many as there are
+	Wanted    int    // how many are to reach it; 0 for all that there are
 	Instances []Instance
 	Elapsed   time.Duration
 }
@@ -100,12 +100,21 @@ func count(f Fleet) (parts []part, done, total int) {
 	for _, i := range f.Instances {
 		counts[i.State]++
 	}
-	total = max(f.Wanted, len(f.Instances))
-	done = counts[f.Goal]
-	if f.Goal == Gone {
+	if total = f.Wanted; total == 0 {
+		total = len(f.Instances)
+	}
+	switch spare := len(f.Instances) - total; {
+	case f.Goal == Gone:
+		total = max(total, len(f.Instances))
 		done = total - len(f.Instances)
-	} else if waiting := total - len(f.Instances); waiting > 0 {
-		counts["waiting"] += waiting
+	case spare < 0:
+		done = counts[f.Goal]
+		counts["waiting"] -= spare
+	default:
+		done = min(counts[f.Goal], total)
+		if leaving := counts[f.Goal] - done; leaving > 0 {
+			counts["leaving"] += leaving
+		}
 	}
 	delete(counts, f.Goal)
 	for state, n := range counts {
