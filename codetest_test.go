@@ -36,7 +36,8 @@ var layout = codetest.Layout{
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
 			"internal/api/authorization internal/api/fleet internal/portal internal/cli internal/cli/output internal/cli/progress internal/telemetry",
 		7: "internal/server internal/fleettest",
-		8: ". cmd/muster internal/codetest bench/... guest/... test/...",
+		8: "internal/program",
+		9: ". cmd/muster internal/codetest bench/... guest/... test/...",
 	},
 	PureRanks: 3,
 	Exceptions: []codetest.Edge{

@@ -9,8 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/muster-vm/muster/internal/cli"
-	"github.com/muster-vm/muster/internal/server"
+	"github.com/muster-vm/muster/internal/program"
 )
 
 func TestEveryCommandIsInAScript(t *testing.T) {
@@ -26,10 +25,7 @@ func TestEveryCommandIsInAScript(t *testing.T) {
 		}
 		all.Write(raw)
 	}
-	root := &cobra.Command{Use: "muster"}
-	root.AddCommand(server.Commands()...)
-	root.AddCommand(cli.DemoCommand())
-	root.AddCommand(cli.Commands()...)
+	root := program.Root("test")
 	root.InitDefaultCompletionCmd("completion") // without an argument it sees no other command
 	leaves := 0
 	for cmd := range leavesOf(root) {
