@@ -3,11 +3,15 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
 	"github.com/muster-vm/muster/internal/cli/output"
 )
@@ -85,12 +89,8 @@ func listMetrics(ctx context.Context, c *call) (any, error) {
 		}
 		query.Set("interval", isoDuration(d))
 	}
-	for name, values := range map[string][]string{"metricnames": c.Metrics, "aggregation": c.Aggregation} {
-		if len(values) > 0 {
-			query.Set(name, strings.Join(values, ","))
-		}
-	}
-	for name, value := range map[string]string{"top": c.Top, "orderby": c.OrderBy, "$filter": c.filter(), "metricnamespace": c.Namespace} {
+	for name, value := range map[string]string{"metricnames": strings.Join(c.Metrics, ","), "aggregation": strings.Join(c.Aggregation, ","),
+		"top": c.Top, "orderby": c.OrderBy, "$filter": c.filter(), "metricnamespace": c.Namespace} {
 		if value != "" {
 			query.Set(name, value)
 		}
@@ -98,9 +98,23 @@ func listMetrics(ctx context.Context, c *call) (any, error) {
 	if c.Metadata {
 		query.Set("resultType", "Metadata")
 	}
+	return c.readMetrics(ctx, c.conn.Endpoint+id+"/providers/Microsoft.Insights/metrics?", query)
+}
+
+// readMetrics asks for metrics. Where no metric has the words of --metric as
+// their names, they may be one name that lacks its quotes.
+func (c *call) readMetrics(ctx context.Context, url string, query url.Values) (any, error) {
 	var answer any
-	err = c.conn.get(ctx, c.conn.Endpoint+id+"/providers/Microsoft.Insights/metrics?"+query.Encode(), &answer)
-	return answer, err
+	err := c.conn.get(ctx, url+query.Encode(), &answer)
+	refusal, ok := errors.AsType[*azcore.ResponseError](err)
+	if !ok || refusal.StatusCode != http.StatusBadRequest || len(c.Metrics) < 2 {
+		return answer, err
+	}
+	query.Set("metricnames", strings.Join(c.Metrics, " "))
+	if c.conn.get(ctx, url+query.Encode(), &answer) == nil {
+		return answer, nil
+	}
+	return nil, err
 }
 
 // filter is --filter, or what --dimension makes of its names.
