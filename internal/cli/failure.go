@@ -149,6 +149,9 @@ func (c *call) next(code, target string) string {
 		if c.Name != "" && len(c.ids()) > 0 && c.Group != "" {
 			return fmt.Sprintf("muster vmss list-instances -g %s -n %s -o table", c.Group, c.Name)
 		}
+		if c.explainable {
+			return "muster vmss list -g " + c.Group + " -o table"
+		}
 		return "muster resource list -o table"
 	case "ImageNotFound", "PlatformImageNotFound":
 		return "muster vm image list --all -o table"
@@ -163,6 +166,9 @@ func (c *call) next(code, target string) string {
 			return "muster vm list-sizes -l " + orPlaceholder(c.Location, "LOCATION") + " -o table"
 		}
 		return ""
+	}
+	if target == "metricnames" {
+		return "muster monitor metrics list-definitions --resource ID -o table"
 	}
 	if c.Name != "" && c.explainable {
 		return fmt.Sprintf("muster vmss explain -g %s -n %s -o table", c.Group, c.Name)
