@@ -36,9 +36,11 @@ var layout = codetest.Layout{
 			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
 			"internal/identity",
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
-			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli internal/cli/output internal/telemetry",
+			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli internal/cli/output internal/cli/progress " +
+			"internal/cli/span internal/telemetry",
 		7: "internal/server internal/fleettest",
-		8: ". cmd/muster internal/codetest bench/... guest/... test/...",
+		8: "internal/program",
+		9: ". cmd/muster internal/codetest bench/... guest/... test/...",
 	},
 	PureRanks: 3,
 	Exceptions: []codetest.Edge{
