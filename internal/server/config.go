@@ -3,13 +3,10 @@ package server
 import (
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"runtime"
 	"slices"
 	"time"
-
-	"sigs.k8s.io/yaml"
 
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -33,6 +30,7 @@ type Config struct {
 	Limits     Limits         `json:"limits"`
 	Metrics    Metrics        `json:"metrics"`
 	Quotas     map[string]int `json:"quotas"` // limit by usage name, such as "cores"
+	Prices     string         `json:"prices"` // file with what instances cost; empty for none
 	Etcd       Etcd           `json:"etcd"`
 	Simulation string         `json:"simulation"` // file with a population, for driver "sim"; empty for the default one
 
@@ -103,8 +101,11 @@ func Load(file string, over Config) (Config, error) {
 	if err != nil {
 		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file cannot be read: %v.", err)
 	}
-	if err := yaml.UnmarshalStrict(raw, &over); err != nil {
-		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file %s is not valid: %v. `muster config` prints one that is.", file, err)
+	if err := readYAML(raw, &over); err != nil {
+		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file %s is not valid: %v. `muster config show` prints one that is.", file, err)
+	}
+	if over.Host.Zones == nil {
+		over.Host.Zones = []string{} // null is none, and not the zones that there are elsewhere
 	}
 	return over, nil
 }
@@ -121,15 +122,12 @@ func (c Config) Validate() error {
 	if !slices.Contains([]string{"qemu", "sim"}, c.Driver) {
 		bad("driver", "The driver %q is neither qemu nor sim.", c.Driver)
 	}
-	if p, err := netip.ParsePrefix(c.Network.Prefix); err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 28 {
-		bad("network.prefix", "The network prefix %q is not an IPv4 prefix between /8 and /28.", c.Network.Prefix)
-	}
-	if c.Host.CPUOvercommit <= 0 || c.Host.MemoryOvercommit <= 0 {
-		bad("host", "Overcommit is a positive number: 1 promises what there is.")
-	}
-	if c.Limits.Capacity < 1 {
-		bad("limits.capacity", "A scale set must be allowed at least one instance.")
-	}
+	c.checkServer(bad)
+	c.Host.check(bad)
+	c.Network.check(bad)
+	c.Images.check(bad)
+	c.checkQuotas(bad)
+	c.Etcd.check(bad)
 	if d, err := c.Metrics.interval(); err != nil || d != 0 && (d < time.Second || d > time.Minute) {
 		bad("metrics.interval", "The interval %q is not one from 1s to 1m, or 0 to measure nothing.", c.Metrics.Interval)
 	}

@@ -62,6 +62,8 @@ type facts struct {
 	Now         time.Time
 	StateTime   time.Time // when the state was last written; zero if never
 
+	FilesErr error // what is wrong with other files that the config names
+
 	ImagesErr   error
 	ImageFaults []string
 	Images      int
@@ -78,7 +80,7 @@ func judge(f facts) []Check {
 	if !f.Simulated {
 		all = append(all, checkTaps(f), checkNamespaces(f), checkRules(f), checkPrograms(f), checkAccel(f))
 	}
-	return append(all, checkDisk(f), checkPort(f), checkClock(f), checkImages(f), checkEtcd(f))
+	return append(all, checkDisk(f), checkPort(f), checkClock(f), checkFiles(f), checkImages(f), checkEtcd(f))
 }
 
 func checkState(f facts) Check {
@@ -219,6 +221,14 @@ func checkClock(f facts) Check {
 		return Check{name, LevelWarn, "Nothing keeps it in step.", "Run a time service such as chrony or systemd-timesyncd; in a virtual machine the host may do it."}
 	}
 	return ok(name, "It is synchronized.")
+}
+
+func checkFiles(f facts) Check {
+	const name = "config files"
+	if f.FilesErr != nil {
+		return Check{name, LevelFail, Explain(f.FilesErr), "Mend the file: muster serve does not start with it."}
+	}
+	return ok(name, "Those that the config names can be read.")
 }
 
 func checkImages(f facts) Check {

@@ -37,6 +37,7 @@ func TestChecksSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		level  Level
 		words  []string
 	}{
+		"a bad price file":  {func(f *facts) { f.FilesErr = errors.New("no prices in prices.yaml") }, "config files", LevelFail, []string{"prices.yaml", "does not start"}},
 		"no state yet":      {func(f *facts) { f.StateErr = &fs.PathError{Op: "stat", Path: "/x", Err: syscall.ENOENT} }, "state directory", LevelWarn, []string{"muster serve"}},
 		"others' state":     {func(f *facts) { f.StateErr = denied }, "state directory", LevelUnknown, []string{"as the user"}},
 		"a file as state":   {func(f *facts) { f.StateErr = errors.New("/x is not a directory") }, "state directory", LevelFail, []string{"/x", "--state"}},
@@ -107,7 +108,7 @@ func TestTheDoctorIsACommand(t *testing.T) {
 		t.Fatal(Explain(err), said)
 	}
 	var all []Check
-	if err := json.Unmarshal([]byte(said), &all); err != nil || len(all) != 6 {
+	if err := json.Unmarshal([]byte(said), &all); err != nil || len(all) != 7 {
 		t.Errorf("%v\n%s", err, said)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -116,7 +117,7 @@ func TestTheDoctorIsACommand(t *testing.T) {
 	}
 	defer l.Close()
 	said, err = doctor("--listen", l.Addr().String())
-	if err == nil || !strings.Contains(Explain(err), "1 of 6 checks failed") || !strings.Contains(said, "FAIL") || !strings.Contains(said, "-> Stop it") {
+	if err == nil || !strings.Contains(Explain(err), "1 of 7 checks failed") || !strings.Contains(said, "FAIL") || !strings.Contains(said, "-> Stop it") {
 		t.Errorf("%v\n%s", err, said)
 	}
 	if exists(state) == nil {

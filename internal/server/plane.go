@@ -36,6 +36,7 @@ type Parts struct {
 	Backend  store.Backend
 	Identity *identity.Identity
 	Images   *image.Catalogue
+	Prices   *vmss.Prices // nil for none
 	Hosts    []HostPart
 	Log      *slog.Logger
 }
@@ -194,7 +195,7 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
-	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet}
+	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
 	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)

@@ -32,6 +32,7 @@ func Diagnose(ctx context.Context, c Config) []Check {
 	f.Etcd = status
 	f.probeEtcd(ctx, c)
 	f.probeMachine()
+	f.probeFiles(c)
 	f.probeImages(ctx, c)
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
 	if f.ListenErr = err; err == nil {
@@ -116,6 +117,14 @@ func (f *facts) probeMachine() {
 	f.Programs = map[string]error{}
 	for _, p := range programs {
 		_, f.Programs[p] = exec.LookPath(p)
+	}
+}
+
+// probeFiles reads the files of prices and of the simulated fleet.
+func (f *facts) probeFiles(c Config) {
+	_, prices := loadPrices(c.Prices)
+	if f.FilesErr = prices; f.FilesErr == nil && f.Simulated {
+		_, f.FilesErr = loadPopulation(c.Simulation)
 	}
 }
 

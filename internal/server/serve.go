@@ -109,6 +109,9 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // open opens everything that is a file, a process or a network.
 func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts Parts, err error) {
 	parts = Parts{Config: c, Log: log}
+	if parts.Prices, err = loadPrices(c.Prices); err != nil {
+		return parts, err
+	}
 	parts.Images, err = image.Open(ctx, image.Options{Tiny: c.Images.Tiny, File: c.Images.Catalogue, Allowed: c.Images.Allowed,
 		CacheDir: filepath.Join(c.State, imageDir), Pins: filepath.Join(c.State, imageDir), Simulated: c.Driver == "sim"})
 	if err != nil {
