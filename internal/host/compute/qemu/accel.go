@@ -49,7 +49,7 @@ func boot(ctx context.Context, accel string, guest Image) error {
 		"-m", "96", "-no-reboot", "-serial", "file:"+serial, "-kernel", guest.Kernel, "-initrd", guest.Initrd, "-append", guest.CommandLine)
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
+	if err := withoutRights(cmd.Start); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)

@@ -44,7 +44,7 @@ func (h *host) start(dir string, run int64, argv []string, files []*os.File) (pr
 	cmd := exec.Command(h.binary, argv...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = dir, said, said, files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if err := withoutRights(cmd.Start); err != nil {
 		return nil, errProgram(h.binary, "qemu-system-x86", err)
 	}
 	p, err := hold(cmd.Process.Pid, run, dir)
@@ -176,7 +176,10 @@ func qemuImg(ctx context.Context, words ...string) (out []byte, said string, err
 	cmd := exec.CommandContext(ctx, "qemu-img", words...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	out, err = cmd.Output()
+	err = withoutRights(func() (err error) {
+		out, err = cmd.Output()
+		return err
+	})
 	said = strings.TrimSpace(stderr.String())
 	if i := strings.LastIndexByte(said, '\n'); i >= 0 {
 		said = said[i+1:]
