@@ -178,8 +178,12 @@ func run(ctx context.Context, plane *Plane, listener net.Listener, parts Parts, 
 			}
 		})
 	}
+	if err := notify(notifyReady); err != nil {
+		parts.Log.WarnContext(ctx, "tell the service manager that the server is ready", "err", err)
+	}
 	fmt.Fprintf(out, "ready https://%s\n", listener.Addr())
 	<-ctx.Done()
+	_ = notify(notifyStopping) // the service manager sees the end in any case
 	parts.Log.InfoContext(ctx, "stopping; virtual machines keep running")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()
