@@ -52,7 +52,7 @@ func (p page) run(t *testing.T, binaries string) (ran, skipped int) {
 	var s *session
 	for _, b := range p.blocks {
 		at := fmt.Sprintf("%s:%d", p.path, b.line)
-		if why, ok := b.attrs["skip"]; ok {
+		if why := b.skip(); why != "" {
 			t.Logf("%s is not run: %s", at, why)
 			skipped++
 			continue
@@ -73,6 +73,16 @@ func (p page) run(t *testing.T, binaries string) (ran, skipped int) {
 		}
 	}
 	return ran, skipped
+}
+
+// skip returns why the block is not run, or nothing.
+func (b block) skip() string {
+	if needs := b.attrs["needs"]; needs != "" {
+		if _, err := exec.LookPath(needs); err != nil {
+			return needs + " is not installed (scripts/install-deps.sh test)"
+		}
+	}
+	return b.attrs["skip"]
 }
 
 // write makes a file in the reader's home.

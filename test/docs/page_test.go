@@ -51,10 +51,11 @@ var data = []string{"yaml", "json", "ini", "hcl", "go", "python", "bicep", "text
 //	skip="why"   it is not run, for this reason
 //	background   it is the first terminal: it goes on while later blocks run, once it has shown what is below it
 //	fails        its commands fail
+//	needs=NAME   it is not run where this program is not installed
 //	repository   it is run in the repository, not in the reader's home
 //
 // and file=NAME of data is the file that it is written to.
-var attribute = regexp.MustCompile(`^(skip="[^"]+"|background|fails|repository|file=[A-Za-z0-9._/-]+)$`)
+var attribute = regexp.MustCompile(`^(skip="[^"]+"|background|fails|repository|needs=[a-z0-9-]+|file=[A-Za-z0-9._/-]+)$`)
 
 var (
 	fence = regexp.MustCompile("^(```+)(.*)$")
