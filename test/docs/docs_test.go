@@ -173,6 +173,36 @@ func TestAPageCannotHarmTheMachine(t *testing.T) {
 	}
 }
 
+// TestCodesAreOnesThatAreAnswered looks for the codes of the page about trouble
+// in the program.
+func TestCodesAreOnesThatAreAnswered(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root(), "docs", "troubleshooting.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	err = filepath.WalkDir(filepath.Join(root(), "internal"), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		source.Write(raw)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := regexp.MustCompile("(?m)^\\| `([A-Z][A-Za-z]+)` \\|").FindAllStringSubmatch(string(page), -1)
+	if len(codes) < 8 {
+		t.Errorf("the page has the codes %v", codes)
+	}
+	for _, m := range codes {
+		if !strings.Contains(source.String(), `"`+m[1]+`"`) {
+			t.Errorf("nothing answers with %s", m[1])
+		}
+	}
+}
+
 var (
 	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,8 +35,9 @@ type server struct {
 	http     *http.Client
 	token    string
 	admin    struct{ TenantID, SubscriptionID, ClientID, ClientSecret string }
-	config   string // further lines of its config file
-	tiny     string // directory of the tiny guest
+	config   string   // further lines of its config file
+	as       []string // what runs the server, as another user
+	tiny     string   // directory of the tiny guest
 }
 
 // newServer starts a server on a free port. It is stopped, and its machines
@@ -85,7 +87,8 @@ func (s *server) launch() bool {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
-	s.cmd = exec.Command(binary(), "serve", "--state", s.dir, "--listen", strings.TrimPrefix(s.endpoint, "https://"), "--driver", s.driver, "--config", config)
+	words := append(slices.Clone(s.as), binary(), "serve", "--state", s.dir, "--listen", strings.TrimPrefix(s.endpoint, "https://"), "--driver", s.driver, "--config", config)
+	s.cmd = exec.Command(words[0], words[1:]...)
 	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.t.Fatal(err)
