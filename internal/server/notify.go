@@ -27,7 +27,7 @@ func notify(state string) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer conn.Close() //nolint:errcheck // what was written has arrived
 	_, err = conn.Write([]byte(state))
 	return err
 }

@@ -26,3 +26,26 @@ func TestPagesShowWhatHappensToRealMachines(t *testing.T) {
 	}
 	runPages(t, true)
 }
+
+// TestAnEndToEndPageCannotHarmTheMachine tries to write everywhere, and looks
+// whether anything of it is there.
+func TestAnEndToEndPageCannotHarmTheMachine(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("it needs root, for namespaces")
+	}
+	const name = "muster-docs-test"
+	s := start(t, t.TempDir(), true)
+	for _, dir := range []string{"/", "/root", "/home", "/srv", os.TempDir()} {
+		if shown, code := s.run("touch " + filepath.Join(dir, name)); code == 0 {
+			t.Errorf("a page writes to %s %s", dir, shown)
+		}
+	}
+	for _, dir := range []string{"/usr", "/etc", "/var"} {
+		if shown, code := s.run("touch " + filepath.Join(dir, name)); code != 0 {
+			t.Errorf("a page cannot write to its own %s: %s", dir, shown)
+		}
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("a page writes to the machine's %s", dir)
+		}
+	}
+}

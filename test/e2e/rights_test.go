@@ -61,7 +61,7 @@ func rights(t *testing.T) string {
 		t.Fatalf("the unit has the capabilities %q within %q", ambient, bounding)
 	}
 	all := "-all"
-	for _, name := range strings.Fields(string(ambient[1])) {
+	for name := range strings.FieldsSeq(string(ambient[1])) {
 		all += ",+" + strings.ToLower(strings.TrimPrefix(name, "CAP_"))
 	}
 	return all
@@ -85,7 +85,10 @@ func lend(t *testing.T, user int, state string) {
 	check(os.Chown("/run/netns", 0, user))
 	check(os.Chmod("/run/netns", 0o775)) //nolint:gosec // as the unit has it
 	t.Cleanup(func() { _ = os.Chown("/run/netns", 0, 0) })
-	tun := filepath.Join(t.TempDir(), "tun")
+	devices := t.TempDir() // where devices are files only, one cannot be opened
+	check(unix.Mount("tmpfs", devices, "tmpfs", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(devices, unix.MNT_DETACH) })
+	tun := filepath.Join(devices, "tun")
 	check(unix.Mknod(tun, unix.S_IFCHR|0o666, int(unix.Mkdev(10, 200))))
 	check(os.Chmod(tun, 0o666)) //nolint:gosec // as Debian has it
 	check(unix.Mount(tun, "/dev/net/tun", "", unix.MS_BIND, ""))

@@ -84,7 +84,7 @@ func (s *server) launch() bool {
 	s.t.Helper()
 	config := filepath.Join(s.dir, "config.yaml")
 	text := fmt.Sprintf("images:\n  tiny: %s\ncheckPlan: true\n%s", s.tiny, s.config)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil { //nolint:gosec // another user may run the server
 		s.t.Fatal(err)
 	}
 	words := append(slices.Clone(s.as), binary(), "serve", "--state", s.dir, "--listen", strings.TrimPrefix(s.endpoint, "https://"), "--driver", s.driver, "--config", config)
