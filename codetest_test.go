@@ -23,7 +23,7 @@ var layout = codetest.Layout{
 		1: "internal/vmss internal/network internal/autoscale internal/access internal/template internal/population",
 		2: "internal/plan internal/rehearsal",
 		3: "internal/store internal/store/memstore internal/store/etcdstore internal/store/storetest " +
-			"internal/metrics internal/metrics/metricstest internal/controller internal/durable",
+			"internal/metrics internal/metrics/metricstest internal/metrics/tsdb internal/metrics/remotewrite internal/controller internal/durable",
 		4: "internal/host internal/host/compute internal/host/compute/qemu internal/host/compute/qemu/qmp " +
 			"internal/host/compute/qemu/args internal/host/compute/sim internal/host/compute/drivertest " +
 			"internal/host/fabric internal/host/fabric/sim internal/host/fabric/bridge internal/host/guest internal/host/probe " +
@@ -34,7 +34,7 @@ var layout = codetest.Layout{
 			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
 			"internal/identity",
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
-			"internal/api/authorization internal/api/fleet internal/portal internal/cli internal/cli/output",
+			"internal/api/authorization internal/api/fleet internal/portal internal/cli internal/cli/output internal/telemetry",
 		7: "internal/server internal/fleettest",
 		8: ". cmd/muster internal/codetest bench/... guest/... test/...",
 	},
@@ -73,6 +73,10 @@ var layout = codetest.Layout{
 		{
 			Path: "github.com/insomniacslk/dhcp", In: []string{"internal/host/fabric/...", "test/..."},
 			Why: "DHCP belongs to the fabric",
+		},
+		{
+			Path: "github.com/prometheus", In: []string{"internal/metrics/tsdb", "internal/metrics/remotewrite", "internal/telemetry", "internal/server"},
+			Why: "the rest of the house counts by functions",
 		},
 		{
 			Path: "k8s.io/client-go", In: []string{"internal/controller"},

@@ -23,9 +23,10 @@ type command struct {
 	short   string
 	takes   string // names of options, in the table of options; "!" after one that is required
 	shape   output.Shape
-	table   string // query that az makes this command's table with
-	confirm bool   // ask before it runs
-	local   bool   // works on contexts alone and needs none
+	table   string                                          // query that az makes this command's table with
+	rows    func(result any) (rows []any, columns []string) // what az makes it with where no query can
+	confirm bool                                            // ask before it runs
+	local   bool                                            // works on contexts alone and needs none
 	// run returns what to print, nil for nothing, or an *operation to wait for.
 	run func(ctx context.Context, c *call) (any, error)
 }
@@ -44,20 +45,22 @@ type call struct {
 
 // groups words the commands that have commands below them.
 var groups = map[string]string{
-	"account":  "Manage contexts: which server and subscription commands talk to",
-	"group":    "Manage resource groups",
-	"resource": "List resources of all types",
-	"vm":       "See what a location offers: images, sizes, quotas",
-	"vm image": "See the images that instances can be made from",
-	"vmss":     "Manage scale sets and their instances",
-	"vmss nic": "See network interfaces of instances",
+	"account":         "Manage contexts: which server and subscription commands talk to",
+	"group":           "Manage resource groups",
+	"monitor":         "See what is measured",
+	"monitor metrics": "See metrics of scale sets and instances",
+	"resource":        "List resources of all types",
+	"vm":              "See what a location offers: images, sizes, quotas",
+	"vm image":        "See the images that instances can be made from",
+	"vmss":            "Manage scale sets and their instances",
+	"vmss nic":        "See network interfaces of instances",
 }
 
 // Commands returns the commands that talk to a server with the grammar of az.
 func Commands() []*cobra.Command {
 	root := &cobra.Command{}
 	byPath := map[string]*cobra.Command{"": root}
-	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), catalogCommands(), resourceCommands()} {
+	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), catalogCommands(), resourceCommands(), metricCommands()} {
 		for _, row := range some {
 			parent, _ := cutLast(row.path)
 			parentOf(byPath, parent).AddCommand(row.cobra())
@@ -135,7 +138,7 @@ func lacks(cmd *cobra.Command, required []string) (missing []string) {
 
 // do runs the command from its options to its output.
 func (row command) do(ctx context.Context, c *call) (err error) {
-	p := output.Printer{Format: strings.ToLower(c.Output), Query: c.Query, Table: row.table}
+	p := output.Printer{Format: strings.ToLower(c.Output), Query: c.Query, Table: row.table, Rows: row.rows}
 	if err := p.Check(); err != nil {
 		return err
 	}

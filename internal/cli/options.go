@@ -35,6 +35,12 @@ type options struct {
 	Username, Password, Tenant, CA      string
 	Endpoint, State                     string
 	ServicePrincipal, SkipShutdown      bool
+
+	Resource, Provider, Parent, Namespace string
+	Metrics, Aggregation, Dimension       []string
+	Grain, StartTime, EndTime, Offset     string
+	Top, OrderBy, Filter                  string
+	Metadata                              bool
 }
 
 // option registers one option; its names are az's.
@@ -77,30 +83,49 @@ var optionTable = map[string]option{
 	"instance-count": func(f *pflag.FlagSet, o *options) {
 		f.Int64Var(&o.Instances, "instance-count", 2, "How many instances")
 	},
-	"image":             str(func(o *options) *string { return &o.Image }, "image", "", "", "Image, as publisher:offer:sku:version, or a resource id"),
-	"vm-sku":            str(func(o *options) *string { return &o.Size }, "vm-sku", "", "Standard_DS1_v2", "Size of the instances"),
-	"admin-username":    str(func(o *options) *string { return &o.Admin }, "admin-username", "", "azureuser", "User that is made in the instances"),
-	"admin-password":    str(func(o *options) *string { return &o.AdminPassword }, "admin-password", "", "", "Password of that user; @FILE reads it from a file"),
-	"computer-prefix":   str(func(o *options) *string { return &o.Prefix }, "computer-name-prefix", "", "", "First part of host names (default the scale set's name)"),
-	"ssh-key-values":    words(func(o *options) *[]string { return &o.Keys }, "ssh-key-values", "", "Public keys, or files that hold one, separated by spaces"),
-	"custom-data":       str(func(o *options) *string { return &o.CustomData }, "custom-data", "", "", "cloud-init's user data: a file, or the text"),
-	"upgrade-mode":      str(func(o *options) *string { return &o.Mode }, "upgrade-policy-mode", "", "Manual", "Automatic, Manual or Rolling"),
-	"skip-shutdown":     yes(func(o *options) *bool { return &o.SkipShutdown }, "skip-shutdown", "", "Cut the power"),
-	"publisher":         str(func(o *options) *string { return &o.Publisher }, "publisher", "p", "", "Publisher of the image"),
-	"offer":             str(func(o *options) *string { return &o.Offer }, "offer", "f", "", "Offer of the image"),
-	"sku":               str(func(o *options) *string { return &o.SKU }, "sku", "s", "", "SKU of the image"),
-	"version":           str(func(o *options) *string { return &o.Version }, "version", "", "latest", "Version of the image"),
-	"urn":               str(func(o *options) *string { return &o.URN }, "urn", "u", "", "publisher:offer:sku:version, instead of the four options"),
-	"all":               yes(func(o *options) *bool { return &o.All }, "all", "", "As az: ask the server, which muster always does"),
-	"resource-type":     str(func(o *options) *string { return &o.Type }, "resource-type", "", "", "Only resources of this type"),
-	"tag":               str(func(o *options) *string { return &o.Tag }, "tag", "", "", "Only those with this tag, as key or key=value"),
-	"service-principal": yes(func(o *options) *bool { return &o.ServicePrincipal }, "service-principal", "", "Log in as a service principal"),
-	"username":          str(func(o *options) *string { return &o.Username }, "username", "u", "", "Id of the service principal"),
-	"password":          str(func(o *options) *string { return &o.Password }, "password", "p", "", "Its secret; @FILE reads it from a file; asked for if absent"),
-	"tenant":            str(func(o *options) *string { return &o.Tenant }, "tenant", "t", "", "Tenant of the service principal"),
-	"ca":                str(func(o *options) *string { return &o.CA }, "ca", "", "", "File of the CA that signed the server's certificate (default the system's)"),
-	"endpoint":          str(func(o *options) *string { return &o.Endpoint }, "endpoint", "", "https://localhost:8443", "Where the server listens"),
-	"state":             str(func(o *options) *string { return &o.State }, "state", "", "", "State directory of a server on this machine, instead of all the others"),
+	"image":              str(func(o *options) *string { return &o.Image }, "image", "", "", "Image, as publisher:offer:sku:version, or a resource id"),
+	"vm-sku":             str(func(o *options) *string { return &o.Size }, "vm-sku", "", "Standard_DS1_v2", "Size of the instances"),
+	"admin-username":     str(func(o *options) *string { return &o.Admin }, "admin-username", "", "azureuser", "User that is made in the instances"),
+	"admin-password":     str(func(o *options) *string { return &o.AdminPassword }, "admin-password", "", "", "Password of that user; as with every option, @FILE reads it from a file"),
+	"computer-prefix":    str(func(o *options) *string { return &o.Prefix }, "computer-name-prefix", "", "", "First part of host names (default the scale set's name)"),
+	"ssh-key-values":     words(func(o *options) *[]string { return &o.Keys }, "ssh-key-values", "", "Public keys, or files that hold one, separated by spaces"),
+	"custom-data":        str(func(o *options) *string { return &o.CustomData }, "custom-data", "", "", "cloud-init's user data: a file, or the text"),
+	"upgrade-mode":       str(func(o *options) *string { return &o.Mode }, "upgrade-policy-mode", "", "Manual", "Automatic, Manual or Rolling"),
+	"skip-shutdown":      yes(func(o *options) *bool { return &o.SkipShutdown }, "skip-shutdown", "", "Cut the power"),
+	"publisher":          str(func(o *options) *string { return &o.Publisher }, "publisher", "p", "", "Publisher of the image"),
+	"offer":              str(func(o *options) *string { return &o.Offer }, "offer", "f", "", "Offer of the image"),
+	"sku":                str(func(o *options) *string { return &o.SKU }, "sku", "s", "", "SKU of the image"),
+	"version":            str(func(o *options) *string { return &o.Version }, "version", "", "latest", "Version of the image"),
+	"urn":                str(func(o *options) *string { return &o.URN }, "urn", "u", "", "publisher:offer:sku:version, instead of the four options"),
+	"all":                yes(func(o *options) *bool { return &o.All }, "all", "", "As az: ask the server, which muster always does"),
+	"resource-type":      str(func(o *options) *string { return &o.Type }, "resource-type", "", "", "Only resources of this type"),
+	"tag":                str(func(o *options) *string { return &o.Tag }, "tag", "", "", "Only those with this tag, as key or key=value"),
+	"service-principal":  yes(func(o *options) *bool { return &o.ServicePrincipal }, "service-principal", "", "Log in as a service principal"),
+	"username":           str(func(o *options) *string { return &o.Username }, "username", "u", "", "Id of the service principal"),
+	"password":           str(func(o *options) *string { return &o.Password }, "password", "p", "", "Its secret; @FILE reads it from a file; asked for if absent"),
+	"tenant":             str(func(o *options) *string { return &o.Tenant }, "tenant", "t", "", "Tenant of the service principal"),
+	"ca":                 str(func(o *options) *string { return &o.CA }, "ca", "", "", "File of the CA that signed the server's certificate (default the system's)"),
+	"endpoint":           str(func(o *options) *string { return &o.Endpoint }, "endpoint", "", "https://localhost:8443", "Where the server listens"),
+	"state":              str(func(o *options) *string { return &o.State }, "state", "", "", "State directory of a server on this machine, instead of all the others"),
+	"resource":           str(func(o *options) *string { return &o.Resource }, "resource", "", "", "Id of the resource, or its name with --resource-group and --resource-type"),
+	"resource-namespace": str(func(o *options) *string { return &o.Provider }, "resource-namespace", "", "", "Provider of the resource, such as Microsoft.Compute"),
+	"resource-parent":    str(func(o *options) *string { return &o.Parent }, "resource-parent", "", "", "Path of the resource's parent, such as virtualMachineScaleSets/web"),
+	"namespace":          str(func(o *options) *string { return &o.Namespace }, "namespace", "", "", "Namespace of the metrics"),
+	"metrics": func(f *pflag.FlagSet, o *options) {
+		f.StringArrayVar(&o.Metrics, "metrics", nil, "Names of metrics, each in quotes, separated by spaces (default the first one)")
+		f.StringArrayVar(&o.Metrics, "metric", nil, "")
+		f.Lookup("metric").Hidden = true
+	},
+	"aggregation": words(func(o *options) *[]string { return &o.Aggregation }, "aggregation", "", "Average, Minimum, Maximum, Total, Count; separated by spaces"),
+	"dimension":   words(func(o *options) *[]string { return &o.Dimension }, "dimension", "", "Dimensions to split by, such as VMName"),
+	"grain":       str(func(o *options) *string { return &o.Grain }, "interval", "", "", "Length of a grain, such as 1m"),
+	"start-time":  str(func(o *options) *string { return &o.StartTime }, "start-time", "", "", "Begin of the time asked for (UTC)"),
+	"end-time":    str(func(o *options) *string { return &o.EndTime }, "end-time", "", "", "End of it (default now)"),
+	"offset":      str(func(o *options) *string { return &o.Offset }, "offset", "", "1h", "Length of it, where only one end is given"),
+	"top":         str(func(o *options) *string { return &o.Top }, "top", "", "", "How many series at most, with --filter"),
+	"orderby":     str(func(o *options) *string { return &o.OrderBy }, "orderby", "", "", "Order of series, such as 'average desc'"),
+	"filter":      str(func(o *options) *string { return &o.Filter }, "filter", "", "", "Which series, such as \"VMName eq 'web_0'\""),
+	"metadata":    yes(func(o *options) *bool { return &o.Metadata }, "metadata", "", "Only which series there are"),
 	"name-or-id": func(f *pflag.FlagSet, o *options) {
 		f.StringVarP(&o.Subscription, "name", "n", "", "Name or id of the subscription")
 		f.Lookup("name").Hidden = true
@@ -135,13 +160,18 @@ func (c *call) register(cmd *cobra.Command, takes string) (required []string) {
 func toCompletions(words []string) []cobra.Completion { return words }
 
 // many are the options that take words up to the next option, as in az.
-var many = []string{"--instance-ids", "--instance-id", "--set", "--tags", "--zones", "-z", "--ssh-key-values"}
+var many = []string{"--instance-ids", "--instance-id", "--set", "--tags", "--zones", "-z", "--ssh-key-values",
+	"--metrics", "--metric", "--aggregation", "--dimension"}
 
 // Args gives each of the words after an option that takes many of them the
 // option's name, as Go's flags want it: `--instance-ids 0 1` becomes
-// `--instance-ids 0 --instance-ids 1`.
+// `--instance-ids 0 --instance-ids 1`. A word @FILE becomes what the file holds.
 func Args(args []string) []string {
 	var all []string
+	args = slices.Clone(args)
+	for i := range args {
+		args[i] = expanded(args[i])
+	}
 	for i := 0; i < len(args); i++ {
 		if !slices.Contains(many, args[i]) {
 			all = append(all, args[i])
@@ -158,6 +188,20 @@ func Args(args []string) []string {
 		}
 	}
 	return all
+}
+
+// expanded is what the file holds that a word of the form @FILE names, without a
+// line feed at its end; or else the word.
+func expanded(word string) string {
+	path, ok := strings.CutPrefix(word, "@")
+	if !ok {
+		return word
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return word
+	}
+	return strings.TrimSuffix(string(raw), "\n")
 }
 
 // ids are the instances that the command names.
@@ -179,7 +223,7 @@ func (o *options) tagged() (map[string]*string, bool) {
 
 // content is what a file holds, or the word itself where there is no such file.
 func content(word string) string {
-	if raw, err := os.ReadFile(strings.TrimPrefix(word, "@")); err == nil {
+	if raw, err := os.ReadFile(word); err == nil {
 		return string(raw)
 	}
 	return word

@@ -165,9 +165,6 @@ func (c *call) osProfile() (*armcompute.VirtualMachineScaleSetOSProfile, error) 
 	}
 	if c.AdminPassword != "" {
 		p.AdminPassword = &c.AdminPassword
-		if strings.HasPrefix(c.AdminPassword, "@") {
-			p.AdminPassword = new(strings.TrimSpace(content(c.AdminPassword)))
-		}
 	}
 	if c.CustomData != "" {
 		p.CustomData = new(base64.StdEncoding.EncodeToString([]byte(content(c.CustomData))))

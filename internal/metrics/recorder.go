@@ -96,6 +96,18 @@ func (r *Recorder) Set(set vmss.UID, m Metric, w Window) ([]Point, error) {
 	return Roll(points, w), nil
 }
 
+// Newest returns the last minute of a set that gets no more samples, or, before
+// there is one, the minute that began first; false if nothing was sampled lately.
+func (r *Recorder) Newest(set vmss.UID) (Summary, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	open := r.open[set]
+	if len(open) == 0 {
+		return Summary{}, false
+	}
+	return open[max(0, len(open)-2)], true
+}
+
 // Instance returns a metric of an instance in the grains of the window.
 func (r *Recorder) Instance(key vmss.InstanceKey, m Metric, w Window) []Point {
 	r.mu.Lock()

@@ -3,11 +3,16 @@ package server
 import (
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
+
+	"github.com/muster-vm/muster/internal/metrics/remotewrite"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -68,11 +73,43 @@ type Limits struct {
 
 // Metrics is how instances are measured.
 type Metrics struct {
-	Interval string `json:"interval"` // between two samples, such as "10s"; "0" measures nothing
+	Interval  string `json:"interval"`  // between two samples, such as "10s"; "0" measures nothing
+	Retention string `json:"retention"` // of the series of scale sets, such as "90d"
+	// Listen is a loopback host:port that Prometheus scrapes without a token; empty
+	// for none.
+	Listen      string                 `json:"listen"`
+	RemoteWrite []remotewrite.Receiver `json:"remoteWrite"` // that get the series of scale sets
 }
 
 // interval returns the time between two samples, 0 for none.
 func (m Metrics) interval() (time.Duration, error) { return time.ParseDuration(m.Interval) }
+
+// check tells bad what is wrong with the metrics' part.
+func (m Metrics) check(bad func(key, format string, args ...any)) {
+	if d, err := m.interval(); err != nil || d != 0 && (d < time.Second || d > time.Minute) {
+		bad("metrics.interval", "The interval %q is not one from 1s to 1m, or 0 to measure nothing.", m.Interval)
+	}
+	if d, err := m.retention(); err != nil || d < time.Hour {
+		bad("metrics.retention", "The retention %q is not a duration from 1h on, such as 90d.", m.Retention)
+	}
+	if m.Listen != "" {
+		host, _, err := net.SplitHostPort(m.Listen)
+		if a, e := netip.ParseAddr(host); err != nil || e != nil || !a.IsLoopback() {
+			bad("metrics.listen", "The address %q is not a loopback one with a port, such as 127.0.0.1:9464. From elsewhere, scrape /metrics of the API with a token.", m.Listen)
+		}
+	}
+	for i, r := range m.RemoteWrite {
+		if err := r.Check(); err != nil {
+			bad(fmt.Sprintf("metrics.remoteWrite[%d]", i), "The receiver cannot be used: %v.", err)
+		}
+	}
+}
+
+// retention returns how long the series of scale sets are kept.
+func (m Metrics) retention() (time.Duration, error) {
+	d, err := model.ParseDuration(m.Retention)
+	return time.Duration(d), err
+}
 
 // Etcd is where state is kept. No endpoints means the embedded etcd.
 type Etcd struct {
@@ -90,7 +127,7 @@ func Default() Config {
 		Network: Network{Prefix: "10.240.0.0/16"},
 		Images:  Images{Tiny: "/usr/share/muster/tiny"},
 		Limits:  Limits{Capacity: 1000},
-		Metrics: Metrics{Interval: "10s"},
+		Metrics: Metrics{Interval: "10s", Retention: "90d"},
 	}
 }
 
@@ -128,9 +165,7 @@ func (c Config) Validate() error {
 	c.Images.check(bad)
 	c.checkQuotas(bad)
 	c.Etcd.check(bad)
-	if d, err := c.Metrics.interval(); err != nil || d != 0 && (d < time.Second || d > time.Minute) {
-		bad("metrics.interval", "The interval %q is not one from 1s to 1m, or 0 to measure nothing.", c.Metrics.Interval)
-	}
+	c.Metrics.check(bad)
 	if _, err := c.level(); err != nil {
 		bad("logLevel", "The log level %q is none of debug, info, warn, error.", c.LogLevel)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/muster-vm/muster/internal/reconcile/set"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/telemetry"
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
@@ -38,7 +39,11 @@ type Parts struct {
 	Images   *image.Catalogue
 	Prices   *vmss.Prices // nil for none
 	Hosts    []HostPart
-	Log      *slog.Logger
+	// Archive opens where the series of scale sets are kept; nil keeps them in
+	// memory.
+	Archive   func() (metrics.Archive, error)
+	Telemetry *telemetry.Telemetry // nil for none
+	Log       *slog.Logger
 }
 
 // HostPart is a host that this process runs instances on.
@@ -93,7 +98,9 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 		p.log.WarnContext(ctx, "remove images that nobody uses", "err", err)
 	}
 	p.wireReconcilers(parts, lead.Held())
-	p.meters = metrics.NewRecorder(parts.Config.sampling(), &metrics.Memory{})
+	if err := p.wireMetrics(parts); err != nil {
+		return nil, err
+	}
 	for _, part := range parts.Hosts {
 		if err := p.wireHost(ctx, parts, part); err != nil {
 			return nil, err
@@ -128,11 +135,11 @@ func (p *Plane) acquire(ctx context.Context, name string) (store.Lease, error) {
 // wireReconcilers makes the controllers of the control plane and the pokes that
 // wake them.
 func (p *Plane) wireReconcilers(parts Parts, fence store.Change) {
-	sets := controller.New(controller.Options[vmss.UID]{Name: "set", Workers: 4, Log: parts.Log, List: p.setUIDs,
+	sets := controller.New(controller.Options[vmss.UID]{Name: "set", Workers: 4, Log: parts.Log, Observe: parts.observe(), List: p.setUIDs,
 		Reconciler: &set.Reconciler{Store: p.store, Hosts: parts.places, Size: vmss.SizeNamed, Fence: fence, Check: parts.Config.CheckPlan, Log: parts.Log}})
-	groups := controller.New(controller.Options[store.GroupKey]{Name: "group", Log: parts.Log, List: p.groupKeys,
+	groups := controller.New(controller.Options[store.GroupKey]{Name: "group", Log: parts.Log, Observe: parts.observe(), List: p.groupKeys,
 		Reconciler: &group.Reconciler{Store: p.store, Fence: fence, Log: parts.Log}})
-	rubbish := controller.New(controller.Options[struct{}]{Name: "garbage", Log: parts.Log,
+	rubbish := controller.New(controller.Options[struct{}]{Name: "garbage", Log: parts.Log, Observe: parts.observe(),
 		List:       func(context.Context) ([]struct{}, error) { return []struct{}{{}}, nil },
 		Reconciler: &garbage.Reconciler{Store: p.store, Fence: fence, Log: parts.Log}})
 	p.loops = append(p.loops, sets, groups, rubbish)
@@ -177,7 +184,7 @@ func (p *Plane) wireHost(ctx context.Context, parts Parts, part HostPart) error 
 		return err
 	}
 	opts := host.Options{Name: part.Place.Name, Driver: part.Driver, Fabric: part.Fabric, Store: p.store, Log: parts.Log,
-		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease}
+		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease, Observe: parts.observe()}
 	if parts.Config.sampling() > 0 {
 		opts.Metrics = p.meters
 	}
@@ -197,12 +204,15 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
 	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
-	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts))
+	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
 	if err != nil {
 		return nil, err
 	}
 	handler.Serves = parts.Identity.Serves
+	if parts.Telemetry != nil {
+		handler.Observe = parts.Telemetry.Request
+	}
 	return handler, nil
 }
 

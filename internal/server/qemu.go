@@ -22,6 +22,7 @@ const (
 	computeDir = "compute"
 	networkDir = "network"
 	imageDir   = "images"
+	metricsDir = "metrics"
 )
 
 // openQEMU opens this machine as a host of real virtual machines. What it opened

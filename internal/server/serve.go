@@ -20,6 +20,7 @@ import (
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/store/etcdstore"
+	"github.com/muster-vm/muster/internal/telemetry"
 )
 
 // Serve runs a server until ctx is done, and returns with virtual machines left
@@ -62,6 +63,13 @@ func Serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) (err 
 		return err
 	}
 	undo.push(plane.Close)
+	if c.Metrics.Listen != "" {
+		stop, err := serveMetrics(ctx, parts)
+		if err != nil {
+			return err
+		}
+		undo.push(stop)
+	}
 	if control, err := listenControl(ctx, c.State); err == nil {
 		undo.push(serveControl(ctx, control, parts))
 	} else {
@@ -108,7 +116,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 
 // open opens everything that is a file, a process or a network.
 func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts Parts, err error) {
-	parts = Parts{Config: c, Log: log}
+	parts = Parts{Config: c, Telemetry: telemetry.New(c.version), Log: log}
 	if parts.Prices, err = loadPrices(c.Prices); err != nil {
 		return parts, err
 	}
@@ -133,6 +141,7 @@ func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts P
 		parts.Hosts = SimulatedHosts(c, fleet, parts.Images, nil)
 		return parts, err
 	}
+	parts.Archive = parts.archive
 	host, closers, err := openQEMU(ctx, c, parts.Images, log)
 	undo.push(closers...)
 	parts.Hosts = []HostPart{host}

@@ -47,6 +47,8 @@ func TestEverySettingIsRefusedByItsKeyWithARemedy(t *testing.T) {
 		{"limits.capacity", "from 1 to", func(c *server.Config) { c.Limits.Capacity = 0 }},
 		{"limits.capacity", "from 1 to", func(c *server.Config) { c.Limits.Capacity = 1_000_001 }},
 		{"metrics.interval", "from 1s to 1m", func(c *server.Config) { c.Metrics.Interval = "1h" }},
+		{"metrics.retention", "such as", func(c *server.Config) { c.Metrics.Retention = "long" }},
+		{"metrics.listen", "such as", func(c *server.Config) { c.Metrics.Listen = "0.0.0.0:9464" }},
 		{"quotas.corse", "list-usage", func(c *server.Config) { c.Quotas = map[string]int{"corse": 1} }},
 		{"quotas.cores", "take the key out", func(c *server.Config) { c.Quotas = map[string]int{"cores": -1} }},
 		{"quotas.cores", "Keep one", func(c *server.Config) { c.Quotas = map[string]int{"CORES": 1, "cores": 2} }},

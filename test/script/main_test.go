@@ -10,10 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -35,7 +37,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ENDPOINT", endpoint)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "eventually": eventually},
 	})
 }
 
@@ -75,6 +77,20 @@ func serve(t *testing.T, binary, state string) string {
 	}
 	t.Fatal("the server ended before it was ready")
 	return ""
+}
+
+// eventually runs a command, again and again, until its output matches:
+// eventually PATTERN COMMAND...
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if out := ts.ReadFile("stdout"); want.MatchString(out) {
+			return
+		} else if time.Now().After(deadline) {
+			ts.Fatalf("%q never matched; at last it was:\n%s", args[0], out)
+		}
+	}
 }
 
 // exits runs a command and checks its exit code: exits CODE COMMAND...

@@ -19,6 +19,9 @@ type Printer struct {
 	Format string
 	Query  string // of the user
 	Table  string // query that az makes tables with, unless the user has one
+	// Rows does that where no query can: it returns the rows, and the columns that
+	// come first, in order.
+	Rows func(result any) (rows []any, columns []string)
 }
 
 // ArgumentError says that an option of the user cannot work.
@@ -64,6 +67,10 @@ func (p Printer) Print(w io.Writer, result any) error {
 	case "tsv":
 		return printTSV(w, result, order)
 	case "table":
+		if p.Query == "" && p.Rows != nil {
+			rows, columns := p.Rows(result)
+			return printTable(w, rows, columns)
+		}
 		if p.Query == "" && p.Table != "" {
 			var err error
 			if result, order, err = search(p.Table, result); err != nil {

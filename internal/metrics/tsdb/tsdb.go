@@ -1,0 +1,233 @@
+// Package tsdb archives the series of scale sets in the time-series database of
+// Prometheus, embedded in the process: compressed, on disk, for as long as its
+// retention says. It knows nothing of instances and samples but what
+// metrics.Archive asks of it.
+//
+// A point of a metric is one sample in each of four series:
+//
+//	muster_scale_set{set="<uid>", metric="Percentage CPU", of="sum"|"min"|"max"|"count"}
+package tsdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/muster-vm/muster/internal/metrics"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+// Options say where an archive is.
+type Options struct {
+	Dir       string // made if missing; of this process alone
+	Retention time.Duration
+	Registry  prometheus.Registerer // hears of the database's own state; nil for nobody
+	Log       *slog.Logger
+}
+
+// Archive is an open database. Make it with Open.
+type Archive struct {
+	opts Options
+	db   *tsdb.DB
+
+	mu    sync.Mutex
+	swept map[vmss.UID]bool // sets whose series were deleted already
+}
+
+var _ metrics.Archive = (*Archive)(nil)
+
+// late is how much older than the newest minute a minute may be that comes in:
+// a set that stood still is archived later than the others.
+const late = time.Hour
+
+// Open opens the database of a directory. One that is damaged beyond what the
+// database repairs by itself is put aside, beside it, and a new one begun: history
+// is worth less than a server that starts. It fails with what the file system says.
+func Open(opts Options) (*Archive, error) {
+	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	a := &Archive{opts: opts, swept: map[vmss.UID]bool{}}
+	var err error
+	if a.db, err = a.open(); err != nil {
+		if err = a.putAside(err); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// putAside gives a database that cannot be opened another name, and begins a new
+// one.
+func (a *Archive) putAside(why error) (err error) {
+	opts := a.opts
+	aside := opts.Dir + ".damaged-" + time.Now().UTC().Format("20060102T150405")
+	opts.Log.Warn("the archive of metrics is damaged; it is put aside and a new one begun", "dir", opts.Dir, "aside", aside, "err", why)
+	if err := os.Rename(opts.Dir, aside); err != nil {
+		return err
+	}
+	if err := os.Mkdir(opts.Dir, 0o700); err != nil {
+		return err
+	}
+	a.db, err = a.open()
+	return err
+}
+
+func (a *Archive) open() (*tsdb.DB, error) {
+	o := tsdb.DefaultOptions()
+	o.RetentionDuration = a.opts.Retention.Milliseconds()
+	o.OutOfOrderTimeWindow = late.Milliseconds()
+	o.NoLockfile = true                // the state directory has a lock
+	o.WALSegmentSize = 8 * 1024 * 1024 // a few hundred series a minute need no more
+	quiet := slog.New(levelled{a.opts.Log.Handler()})
+	return tsdb.Open(a.opts.Dir, quiet, a.opts.Registry, o, nil)
+}
+
+// Retention implements metrics.Archive.
+func (a *Archive) Retention() time.Duration { return a.opts.Retention }
+
+const name = "muster_scale_set"
+
+// of are the series of a point.
+var of = [...]string{"sum", "min", "max", "count"}
+
+func values(p metrics.Point) [len(of)]float64 { return [...]float64{p.Sum, p.Min, p.Max, p.Count} }
+
+// Append implements metrics.Archive. Minutes that are older than the database
+// takes are left out, and said in the error.
+func (a *Archive) Append(set vmss.UID, minutes []metrics.Summary) error {
+	app := a.db.Appender(context.Background()) //nolint:forbidigo // it is a writer; it takes no part in any request
+	var dropped error
+	series := labels.NewBuilder(labels.FromStrings(labels.MetricName, name, "set", string(set)))
+	for _, m := range metrics.All() {
+		for i, part := range of {
+			ref, id := storage.SeriesRef(0), series.Set("metric", m.String()).Set("of", part).Labels()
+			for _, s := range minutes {
+				p := s.Points[m]
+				if p.Count == 0 {
+					continue
+				}
+				var err error
+				ref, err = app.Append(ref, id, s.At.UnixMilli(), values(p)[i])
+				switch {
+				case errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
+					dropped = fmt.Errorf("minute %s of scale set %s: %w", s.At.Format(time.RFC3339), set, err)
+				case err != nil:
+					return errors.Join(err, app.Rollback())
+				}
+			}
+		}
+	}
+	return errors.Join(app.Commit(), dropped)
+}
+
+// Points implements metrics.Archive.
+func (a *Archive) Points(set vmss.UID, m metrics.Metric, from, to time.Time) (all []metrics.Point, err error) {
+	if !from.Before(to) {
+		return nil, nil
+	}
+	q, err := a.db.Querier(from.UnixMilli(), to.UnixMilli()-1)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	found := q.Select(context.Background(), true, nil, //nolint:forbidigo // bounded by the series of one metric
+		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name),
+		labels.MustNewMatcher(labels.MatchEqual, "set", string(set)),
+		labels.MustNewMatcher(labels.MatchEqual, "metric", m.String()))
+	at := map[int64]int{} // place of a minute in all
+	for found.Next() {
+		part, it := found.At().Labels().Get("of"), found.At().Iterator(nil)
+		for it.Next() == chunkenc.ValFloat {
+			t, v := it.At()
+			i, known := at[t]
+			if !known {
+				i, at[t] = len(all), len(all)
+				all = append(all, metrics.Point{At: time.UnixMilli(t).UTC()})
+			}
+			*member(&all[i], part) = v
+		}
+		if err := it.Err(); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(all, func(x, y metrics.Point) int { return x.At.Compare(y.At) })
+	return slices.DeleteFunc(all, func(p metrics.Point) bool { return p.Count == 0 }), found.Err()
+}
+
+// member returns the number of a point that one of its series has.
+func member(p *metrics.Point, part string) *float64 {
+	switch part {
+	case "sum":
+		return &p.Sum
+	case "min":
+		return &p.Min
+	case "max":
+		return &p.Max
+	}
+	return &p.Count
+}
+
+// Sweep implements metrics.Archive: what is older than the retention the database
+// lets go of by itself, two hours at a time.
+func (a *Archive) Sweep(_ time.Time, exists func(vmss.UID) bool) error {
+	sets, err := a.sets()
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var errs []error
+	for _, set := range sets {
+		if a.swept[set] || exists(set) {
+			continue
+		}
+		err := a.db.Delete(context.Background(), math.MinInt64, math.MaxInt64, labels.MustNewMatcher(labels.MatchEqual, "set", string(set))) //nolint:forbidigo // as Append
+		if err == nil {
+			a.swept[set] = true
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// sets lists the sets that there are series of.
+func (a *Archive) sets() (all []vmss.UID, err error) {
+	q, err := a.db.Querier(math.MinInt64, math.MaxInt64)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	names, _, err := q.LabelValues(context.Background(), "set", nil) //nolint:forbidigo // as Points
+	for _, n := range names {
+		all = append(all, vmss.UID(n))
+	}
+	return all, err
+}
+
+// Close implements metrics.Archive.
+func (a *Archive) Close() error { return a.db.Close() }
+
+// levelled passes on what the database warns of; what it does every two hours is
+// for those who debug.
+type levelled struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (l levelled) Enabled(ctx context.Context, level slog.Level) bool {
+	if level == slog.LevelInfo {
+		level = slog.LevelDebug
+	}
+	return l.Handler.Enabled(ctx, level)
+}

@@ -1,0 +1,130 @@
+package tsdb_test
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/muster-vm/muster/internal/metrics"
+	"github.com/muster-vm/muster/internal/metrics/metricstest"
+	"github.com/muster-vm/muster/internal/metrics/tsdb"
+	"github.com/muster-vm/muster/internal/vmss"
+)
+
+func open(t *testing.T, dir string) *tsdb.Archive {
+	t.Helper()
+	a, err := tsdb.Open(tsdb.Options{Dir: dir, Retention: 90 * 24 * time.Hour, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() }) // again, where the test did
+	return a
+}
+
+func TestTheDatabaseConforms(t *testing.T) {
+	metricstest.Run(t, func(t *testing.T) metricstest.Fixture {
+		dir := filepath.Join(t.TempDir(), "metrics")
+		a := open(t, dir)
+		return metricstest.Fixture{Archive: a, Reopen: func() metrics.Archive {
+			if err := a.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return open(t, dir)
+		}}
+	})
+}
+
+const set = vmss.UID("11111111-1111-1111-1111-111111111111")
+
+func minute(at time.Time, value float64) []metrics.Summary {
+	s := metrics.Summary{At: at}
+	s.Points[metrics.PercentageCPU] = metrics.PointOf(at, value)
+	return []metrics.Summary{s}
+}
+
+// copied is the archive's directory as a death of the process leaves it.
+func copied(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "metrics")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func TestWhatWasAppendedOutlivesADeath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "metrics")
+	a, at := open(t, dir), time.Now().UTC().Truncate(time.Minute)
+	if err := a.Append(set, minute(at, 7)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := open(t, copied(t, dir)).Points(set, metrics.PercentageCPU, at, at.Add(time.Minute))
+	if err != nil || len(got) != 1 || got[0].Sum != 7 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestADamagedEndOfTheLogLosesItselfAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "metrics")
+	a, at := open(t, dir), time.Now().UTC().Truncate(time.Minute)
+	for i := range 3 {
+		if err := a.Append(set, minute(at.Add(time.Duration(i)*time.Minute), 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	torn := copied(t, dir)
+	log, err := filepath.Glob(filepath.Join(torn, "wal", "0*"))
+	if err != nil || len(log) == 0 {
+		t.Fatal(log, err)
+	}
+	info, err := os.Stat(log[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(log[0], info.Size()-3); err != nil {
+		t.Fatal(err)
+	}
+	got, err := open(t, torn).Points(set, metrics.PercentageCPU, at, at.Add(time.Hour))
+	if err != nil || len(got) < 2 {
+		t.Errorf("got %v, %v; want the minutes before the tear", got, err)
+	}
+}
+
+func TestADatabaseBeyondRepairIsPutAside(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "metrics")
+	block := filepath.Join(dir, "01BX5ZZKBKACTAV9WEVGEMMVRZ")
+	if err := os.MkdirAll(block, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(block, "meta.json"), []byte(`{"version":1,"ulid":"01BX5ZZKBKACTAV9WEVGEMMVRZ","minTime":0,"maxTime":1}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := open(t, dir)
+	at := time.Now().UTC().Truncate(time.Minute)
+	if err := a.Append(set, minute(at, 1)); err != nil {
+		t.Error(err)
+	}
+	beside, err := os.ReadDir(filepath.Dir(dir))
+	if err != nil || len(beside) != 2 || !strings.Contains(beside[1].Name(), "damaged") {
+		t.Errorf("beside it: %v, %v", beside, err)
+	}
+}
+
+func TestAMinuteOfLongAgoIsRefusedAloneAndSaid(t *testing.T) {
+	a := open(t, filepath.Join(t.TempDir(), "metrics"))
+	now := time.Now().UTC().Truncate(time.Minute)
+	if err := a.Append(set, minute(now, 1)); err != nil {
+		t.Fatal(err)
+	}
+	err := a.Append(set, append(minute(now.Add(-48*time.Hour), 1), minute(now.Add(time.Minute), 2)...))
+	if err == nil || !strings.Contains(err.Error(), string(set)) {
+		t.Errorf("got %v", err)
+	}
+	got, err := a.Points(set, metrics.PercentageCPU, now.Add(-72*time.Hour), now.Add(time.Hour))
+	if err != nil || len(got) != 2 {
+		t.Errorf("got %v, %v; want the two that are new enough", got, err)
+	}
+}
