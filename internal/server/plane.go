@@ -39,6 +39,7 @@ type Parts struct {
 	Backend  store.Backend
 	Identity *identity.Identity
 	Images   *image.Catalogue
+	Prices   *vmss.Prices // nil for none
 	Hosts    []HostPart
 	// Archive opens where the series of scale sets are kept; nil keeps them in
 	// memory.
@@ -211,7 +212,7 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas, Progress: p.disks.Progress}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
-	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet}
+	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
 	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)

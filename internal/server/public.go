@@ -77,6 +77,7 @@ func providers() []resources.Provider {
 			{Name: "metricNamespaces", Versions: insights.Versions},
 		}},
 		{Namespace: fleet.Namespace, Types: []resources.Type{
+			{Name: "costs", Versions: fleet.Versions},
 			{Name: "explanations", Versions: fleet.Versions},
 			{Name: "revisions", Versions: fleet.Versions},
 		}},
