@@ -27,7 +27,7 @@ const volumeDir = "volumes"
 // Vault keeps the content of managed disks, snapshots and images.
 type Vault interface {
 	disk.Vault
-	// Bases returns the digests of the images that contents boot as.
+	// Bases returns the digests of the images that contents are in, or boot as.
 	Bases() ([]string, error)
 }
 

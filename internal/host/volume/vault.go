@@ -204,14 +204,17 @@ func (v *Vault) Volume(_ context.Context, uid string) (string, error) {
 	return path, v.failed(err)
 }
 
-// Bases returns the digests of the images whose way to boot contents have
-// inherited: the image store must keep them.
+// Bases returns the digests of the images that the image store must keep: those
+// that hold a content, and those whose way to boot a content has inherited.
 func (v *Vault) Bases() (all []string, err error) {
 	found, err := Contents(v.opts.Dir)
 	for _, uid := range found {
 		n, e := v.note(uid)
-		if err = errors.Join(err, e); n.Base != "" {
-			all = append(all, n.Base)
+		err = errors.Join(err, e)
+		for _, digest := range []string{n.Base, n.Digest} {
+			if digest != "" {
+				all = append(all, digest)
+			}
 		}
 	}
 	return all, v.failed(err)

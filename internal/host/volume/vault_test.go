@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/muster-vm/muster/internal/disk"
@@ -205,7 +206,7 @@ func TestWhatWasMadeOfAnImageBootsAsItDoes(t *testing.T) {
 			t.Errorf("%s boots as %+v, %v; want what it came from", o.UID, image, err)
 		}
 	}
-	if bases, err := w.vault.Bases(); err != nil || len(bases) != 2 || bases[0] != "sha256:tiny" {
+	if bases, err := w.vault.Bases(); err != nil || len(bases) != 4 || !slices.Contains(bases, "sha256:tiny") {
 		t.Errorf("images that are still needed: %v, %v", bases, err)
 	}
 }
