@@ -25,7 +25,8 @@ var layout = codetest.Layout{
 		3: "internal/store internal/store/memstore internal/store/etcdstore internal/store/storetest " +
 			"internal/metrics internal/metrics/metricstest internal/controller internal/durable",
 		4: "internal/host internal/host/compute internal/host/compute/qemu internal/host/compute/qemu/qmp " +
-			"internal/host/compute/qemu/args internal/host/compute/sim internal/host/compute/drivertest " +
+			"internal/host/compute/qemu/args internal/host/compute/qemu/block internal/host/compute/qemu/img internal/host/compute/qemu/process internal/host/compute/qemu/probe internal/host/compute/qemu/serial " +
+			"internal/host/compute/sim internal/host/compute/drivertest " +
 			"internal/host/fabric internal/host/fabric/sim internal/host/fabric/bridge internal/host/guest internal/host/probe " +
 			"internal/host/metadata internal/host/image internal/backup " +
 			"internal/reconcile internal/reconcile/set internal/reconcile/autoscale internal/reconcile/deployment " +

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/compute/qemu/serial"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -50,7 +51,7 @@ func (l *lab) look(id compute.VMID) *screen {
 
 // text is what is on the screen once all that there is has been shown.
 func (s *screen) text() string {
-	time.Sleep(2 * consolePoll)
+	time.Sleep(2 * serial.Poll)
 	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,8 +103,8 @@ func TestConsolesShowThePastAndWhatComes(t *testing.T) {
 func TestAConsoleShowsNoMoreThanTheEndOfALongPast(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.create(labSpec(0))
-		l.process(labSpec(0).ID).print(strings.Repeat("x", consolePast) + strings.Repeat("y", consolePast))
-		if got := l.look(labSpec(0).ID).text(); got != strings.Repeat("y", consolePast) {
+		l.process(labSpec(0).ID).print(strings.Repeat("x", serial.Past) + strings.Repeat("y", serial.Past))
+		if got := l.look(labSpec(0).ID).text(); got != strings.Repeat("y", serial.Past) {
 			t.Errorf("it shows %d bytes, of which %d are of the beginning", len(got), strings.Count(got, "x"))
 		}
 	})
@@ -140,22 +141,22 @@ func TestASerialLogIsCutToItsTailWhateverTheGuestDoes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		long := bytes.Repeat([]byte("0123456789abcde\n"), (maxSerial+serialTail)/16)
+		long := bytes.Repeat([]byte("0123456789abcde\n"), (serial.Most+serial.Tail)/16)
 		copy(long[len(long)-5:], "last\n")
 		if err := os.WriteFile(path, long, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(serialCheck + time.Second)
 		synctest.Wait()
-		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, long[len(long)-serialTail:]) {
-			t.Errorf("%d bytes are left (%v), want the last %d", len(got), err, serialTail)
+		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, long[len(long)-serial.Tail:]) {
+			t.Errorf("%d bytes are left (%v), want the last %d", len(got), err, serial.Tail)
 		}
-		if err := os.WriteFile(path, long[:maxSerial], 0o600); err != nil {
+		if err := os.WriteFile(path, long[:serial.Most], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * serialCheck)
 		synctest.Wait()
-		if info, err := os.Stat(path); err != nil || info.Size() != maxSerial {
+		if info, err := os.Stat(path); err != nil || info.Size() != serial.Most {
 			t.Errorf("a log at the limit was cut: %v, %v", info, err)
 		}
 	})
@@ -177,7 +178,7 @@ func TestAConsoleGoesOnOverACutOfTheLog(t *testing.T) {
 		if got := s.text(); got != want.String() {
 			t.Errorf("%d bytes were shown of %d", len(got), want.Len())
 		}
-		if info, err := os.Stat(l.path(id, serialFile)); err != nil || info.Size() > maxSerial {
+		if info, err := os.Stat(l.path(id, serialFile)); err != nil || info.Size() > serial.Most {
 			t.Errorf("the log was not cut: %v, %v", info, err)
 		}
 	})

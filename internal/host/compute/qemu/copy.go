@@ -2,31 +2,15 @@ package qemu
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/compute/qemu/block"
 	"github.com/muster-vm/muster/internal/host/compute/qemu/qmp"
 	"github.com/muster-vm/muster/internal/resource"
 )
-
-const (
-	// jobPrefix begins the ids of our jobs, which are the names of the nodes that they
-	// write to, too.
-	jobPrefix = "copy-"
-	// jobPoll is how often a job is asked how far it is.
-	jobPoll = 200 * time.Millisecond
-)
-
-// jobID names the job that copies into a file.
-func jobID(file string) string {
-	h := sha256.Sum256([]byte(file))
-	return jobPrefix + hex.EncodeToString(h[:8])
-}
 
 // CopyDisk implements compute.DiskCopier. The process of a machine that runs makes
 // the copy; that of one that does not is made beside it, and given up with
@@ -122,7 +106,7 @@ func closed(c <-chan struct{}) bool {
 // copyLive has the process copy a disk. The caller has the turn, which this gives
 // back as soon as the copy has begun: what it copies is fixed then.
 func (m *machine) copyLive(ctx context.Context, node, file string, progress func(done, total int64)) error {
-	s, id := m.session, jobID(file)
+	s, id := m.session, block.JobID(file)
 	if m.copies[id] {
 		m.letGo()
 		return errConflict(m.id, "is being copied to "+file+" already")
@@ -151,15 +135,15 @@ func (m *machine) beginCopy(ctx context.Context, s *session, node, file string) 
 	if err := s.connected(ctx); err != nil {
 		return err
 	}
-	id := jobID(file)
-	if err := m.dropJobs(ctx, s); err != nil {
+	id := block.JobID(file)
+	if err := m.dropCopies(ctx, s); err != nil {
 		return err
 	}
-	drives, err := s.drives(ctx)
+	drives, err := s.block.Drives(ctx)
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(drives, func(d drive) bool { return d.node == node })
+	i := block.Find(drives, node)
 	if i < 0 {
 		return resource.Errorf(resource.NotFound, "DiskNotFound", "The virtual machine %s does not have the disk %s yet.", m.id, node)
 	}
@@ -168,144 +152,77 @@ func (m *machine) beginCopy(ctx context.Context, s *session, node, file string) 
 	}
 	m.copies[id] = true
 	return m.d.perform(ctx,
-		effect{"copy's file", func() error { return m.d.world.makeDisk(ctx, newDisk{path: file, bytes: drives[i].bytes}) }},
-		effect{"open copy", func() error {
-			return s.command(ctx, "blockdev-add", map[string]any{"driver": "qcow2", "node-name": id, "discard": "unmap", "detect-zeroes": "unmap",
-				"file": map[string]any{"driver": "file", "filename": file}}, nil)
-		}},
-		effect{"begin copy", func() error {
-			return s.command(ctx, "blockdev-backup", map[string]any{"job-id": id, "device": node, "target": id, "sync": "full", "auto-dismiss": false}, nil)
-		}},
+		effect{"copy's file", func() error { return m.d.world.makeDisk(ctx, newDisk{path: file, bytes: drives[i].Bytes}) }},
+		effect{"open copy", func() error { return s.block.OpenTarget(ctx, file) }},
+		effect{"begin copy", func() error { return s.block.Copy(ctx, node, file) }},
 	)
 }
 
-// clearCopy is dropJob over a connection that may have been lost.
+// clearCopy drops a copy over a connection that may have been lost.
 func (s *session) clearCopy(ctx context.Context, id string) error {
 	for {
-		err := s.dropJob(ctx, id)
-		if !errors.Is(err, qmp.ErrClosed) || closed(s.proc.done()) {
+		err := s.block.Drop(ctx, id)
+		if !errors.Is(err, qmp.ErrClosed) || closed(s.proc.Done()) {
 			return err
 		}
-		t := time.NewTimer(jobPoll)
+		t := time.NewTimer(block.JobPoll)
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return ctx.Err()
-		case <-s.proc.done():
+		case <-s.proc.Done():
 		case <-t.C:
 		}
 		t.Stop()
 	}
 }
 
-// job is what QEMU does beside its guest.
-type job struct {
-	ID     string
-	Status string
-	Done   int64  `json:"current-progress"`
-	Total  int64  `json:"total-progress"`
-	Fault  string `json:"error"`
-}
-
-func (s *session) jobs(ctx context.Context) (all []job, err error) {
-	err = s.command(ctx, "query-jobs", nil, &all)
-	return all, err
-}
-
 // awaitCopy waits until a job has come to its end, and returns what went wrong.
 func (s *session) awaitCopy(ctx context.Context, file string, progress func(done, total int64)) error {
-	id := jobID(file)
-	tick := time.NewTicker(jobPoll)
+	id := block.JobID(file)
+	tick := time.NewTicker(block.JobPoll)
 	defer tick.Stop()
 	for {
-		all, err := s.jobs(context.WithoutCancel(ctx)) // a command that is cut short ends the connection
+		j, there, err := s.block.Job(context.WithoutCancel(ctx), id) // a command that is cut short ends the connection
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(all, func(j job) bool { return j.ID == id })
-		if i < 0 {
+		if !there {
 			return resource.Errorf(resource.Unavailable, "CopyInterrupted", "The copy of a disk of %s was given up. It is made again.", s.m.id)
 		}
-		j := all[i]
 		progress(j.Done, j.Total)
 		switch {
-		case j.Status == "concluded" && j.Fault == "":
+		case j.Ended() && j.Fault == "":
 			return nil
-		case j.Status == "concluded":
+		case j.Ended():
 			return errDisk(file, errors.New(j.Fault), j.Fault)
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.proc.done():
+		case <-s.proc.Done():
 			return qmp.ErrClosed
 		case <-tick.C:
 		}
 	}
 }
 
-// dropJobs clears away the copies that a driver began which has died since. The
+// dropCopies clears away the copies that a driver began which has died since. The
 // caller has the turn.
-func (m *machine) dropJobs(ctx context.Context, s *session) error {
-	all, err := s.jobs(ctx)
+func (m *machine) dropCopies(ctx context.Context, s *session) error {
+	all, err := s.block.Copies(ctx)
 	if err != nil {
 		return err
 	}
-	nodes, err := s.nodes(ctx)
-	if err != nil {
-		return err
-	}
-	for _, j := range all {
-		nodes = append(nodes, j.ID)
-	}
-	slices.Sort(nodes)
-	for _, id := range slices.Compact(nodes) {
-		if !strings.HasPrefix(id, jobPrefix) || m.copies[id] {
+	for _, id := range all {
+		if m.copies[id] {
 			continue
 		}
-		if err := m.d.perform(ctx, effect{"drop " + id, func() error { return s.dropJob(ctx, id) }}); err != nil {
+		if err := m.d.perform(ctx, effect{"drop " + id, func() error { return s.block.Drop(ctx, id) }}); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// dropJob ends a job, if there is one, and closes the file that it wrote to.
-func (s *session) dropJob(ctx context.Context, id string) error {
-	for cancelled := false; ; {
-		all, err := s.jobs(ctx)
-		if err != nil {
-			return err
-		}
-		i := slices.IndexFunc(all, func(j job) bool { return j.ID == id })
-		if i < 0 {
-			break
-		}
-		switch {
-		case all[i].Status == "concluded":
-			if err := s.command(ctx, "job-dismiss", map[string]any{"id": id}, nil); err != nil {
-				return err
-			}
-			continue
-		case !cancelled:
-			cancelled = true
-			if err := s.command(ctx, "job-cancel", map[string]any{"id": id}, nil); err != nil {
-				return err
-			}
-		}
-		t := time.NewTimer(jobPoll)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
-		}
-	}
-	nodes, err := s.nodes(ctx)
-	if err != nil || !slices.Contains(nodes, id) {
-		return err
-	}
-	return s.command(ctx, "blockdev-del", map[string]any{"node-name": id}, nil)
 }
 
 // GrowDisk implements compute.DiskCopier.
@@ -325,14 +242,12 @@ func (d *Driver) GrowDisk(ctx context.Context, id compute.VMID, lun, sizeGB int)
 	if err := s.connected(ctx); err != nil {
 		return m.explain(err)
 	}
-	drives, err := s.drives(ctx)
+	drives, err := s.block.Drives(ctx)
 	if err != nil {
 		return m.explain(err)
 	}
-	for _, have := range drives {
-		if have.node == lunID(lun) {
-			return m.explain(m.grow(ctx, s, have, sizeGB))
-		}
+	if i := block.Find(drives, lunID(lun)); i >= 0 {
+		return m.explain(m.grow(ctx, s, drives[i], sizeGB))
 	}
 	return errNoDisk(id, lun)
 }

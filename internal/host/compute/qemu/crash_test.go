@@ -116,6 +116,10 @@ var acts = []act{
 	{"detach", compute.Running, refit(func(s *compute.Spec) { s.DataDisks = s.DataDisks[1:] }), compute.Running},
 	{"detach and attach at the same LUN", compute.Running, refit(func(s *compute.Spec) { s.DataDisks[0].Generation++ }), compute.Running},
 	{"detach from a stopped one", compute.Stopped, refit(func(s *compute.Spec) { s.DataDisks = nil }), compute.Stopped},
+	{"copy", compute.Running, func(ctx context.Context, d *Driver, id compute.VMID) error {
+		return d.CopyDisk(ctx, id, osDisk, filepath.Join(string(d.opts.Volumes.(shelved)), "copy"), nil)
+	}, compute.Running},
+	{"grow", compute.Running, refit(func(s *compute.Spec) { s.DataDisks[0].SizeGB = 5 }), compute.Running},
 	{"limit", compute.Running, refit(func(s *compute.Spec) {
 		s.OSLimit.IOPS, s.DataDisks[1].Limit.MBps = 500, 60
 	}), compute.Running},
@@ -181,6 +185,9 @@ func (a act) play(t *testing.T, steps int) (outcome []string, diedAt string) {
 			t.Errorf("%s again, after a death before %q: want the machine %q, got %+v", a.name, diedAt, a.machine, l.vm(id))
 		}
 		outcome = l.outcome(id, before)
+		if b, err := os.ReadFile(filepath.Join(string(l.volumes), "copy")); err == nil {
+			outcome = append(outcome, "copy of "+string(b))
+		}
 	})
 	return outcome, diedAt
 }

@@ -277,7 +277,7 @@ func TestDisksComeAndGoWhileAGuestRuns(t *testing.T) {
 	}
 }
 
-// copies copies disks of a machine that runs, and looks at the copies.
+// copies makes copies of the disks of a machine that runs, and looks at them.
 func (l *lab) copies(id compute.VMID, volume string) {
 	l.t.Helper()
 	for file, ref := range map[string]compute.DiskRef{"os.qcow2": {OS: true}, "lun2.qcow2": {LUN: 2}} {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/compute/qemu/block"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -50,22 +51,39 @@ func (m *machine) fit(ctx context.Context) error {
 	}})...)
 }
 
-// fitOnce sets the limits of a process that has just been started, and completes
-// what was cut short. What fails is left to the next Refit. The caller has the turn.
-func (m *machine) fitOnce(ctx context.Context) {
+// refitIfUnsure looks at a process that has just been started or adopted, or whose
+// guest let go of a disk: it sets limits and completes what was cut short. What
+// fails is left to the next Refit. The caller has the turn.
+func (m *machine) refitIfUnsure(ctx context.Context) {
 	s := m.session
-	if s == nil || s.fitted {
+	if s == nil || !closed(s.online) || s.fitted.Swap(true) {
 		return
 	}
-	select {
-	case <-s.online:
-	default:
-		return
+	err := m.doubt(ctx, s)
+	if err == nil {
+		err = m.fit(ctx)
 	}
-	s.fitted = true
-	if err := m.fit(ctx); err != nil {
+	if err != nil {
 		m.d.opts.Log.WarnContext(ctx, "disks and limits are not as they shall be", "vm", m.id.String(), "err", err)
 	}
+}
+
+// doubt takes back that the process has all its data disks if it does not: a guest
+// may let go of a disk late, when it was attached again.
+func (m *machine) doubt(ctx context.Context, s *session) error {
+	if m.rec.Fit != m.rec.Spec.Fit() {
+		return nil
+	}
+	have, err := s.block.Drives(ctx)
+	if err != nil {
+		return m.explain(err)
+	}
+	for _, d := range m.rec.Spec.DataDisks {
+		if block.Find(have, lunID(d.LUN)) < 0 {
+			return m.commit(func(r *record) { r.Fit = "" })
+		}
+	}
+	return nil
 }
 
 // fitAtStart is what a process has of a spec when it has just been started: all,

@@ -249,3 +249,27 @@ func TestAProcessThatDiesWhileItsDisksChangeIsNoSuccess(t *testing.T) {
 		}
 	})
 }
+
+func TestADiskThatTheGuestLetsGoOfTooLateComesBack(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.volume("managed")
+		spec := with(compute.Disk{LUN: 1, Volume: "managed"})
+		l.create(spec)
+		e := l.process(spec.ID)
+		e.setClinging(true)
+		if err := l.refit(labSpec(0)); !resource.Is(err, resource.Unavailable) {
+			t.Fatalf("the guest does not let go, and yet: %v", err)
+		}
+		if err := l.refit(spec); err != nil { // it still has it
+			t.Fatal(err)
+		}
+		e.setClinging(false)
+		e.unplug("/machine/peripheral/disk-lun1/virtio-backend")
+		plugged := func() bool {
+			return slices.ContainsFunc(e.plugged(), func(d string) bool { return strings.HasPrefix(d, "lun1 has managed") })
+		}
+		if !wait(plugged) || l.vm(spec.ID).Fit != spec.Fit() {
+			t.Errorf("the guest has %q, and the machine fits %q", e.plugged(), l.vm(spec.ID).Fit)
+		}
+	})
+}

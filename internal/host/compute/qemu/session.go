@@ -6,9 +6,12 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/muster-vm/muster/internal/host/compute/qemu/block"
 	"github.com/muster-vm/muster/internal/host/compute/qemu/qmp"
+	"github.com/muster-vm/muster/internal/host/compute/qemu/serial"
 	"github.com/muster-vm/muster/internal/host/guest"
 )
 
@@ -34,13 +37,15 @@ type session struct {
 	online chan struct{} // closed when the control connection is there for the first time
 
 	unplugged chan struct{} // the guest let go of a disk, or refused to
-	fitted    bool          // the worker has tried to; who has the machine's turn may change it
+	fitted    atomic.Bool   // the worker has looked whether the process has what it shall have
 
-	port port
+	port  *serial.Port
+	block block.Command // over qmp
 
 	mu      sync.Mutex
 	qmp     *qmp.Client // nil while not connected
 	cause   string      // why QEMU said it ends
+	tally   block.Tally // of what went through the disks
 	noAgent time.Time   // until when the agent is not asked for figures
 }
 
@@ -49,6 +54,7 @@ func (m *machine) connect(p process) {
 	s := &session{m: m, proc: p, reset: make(chan struct{}, 1), over: make(chan struct{}),
 		online: make(chan struct{}), unplugged: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(m.d.ctx)
+	s.port, s.block = s.newPort(), s.command
 	s.agent = guest.NewAgent(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, agentSocket) })
 	m.session = s
 	agentless := m.rec.Agentless
@@ -64,7 +70,7 @@ func (s *session) dial(ctx context.Context, socket string) (net.Conn, error) {
 // close ends the session. It does not wait.
 func (s *session) close() {
 	s.cancel()
-	s.port.hangUp()
+	s.port.HangUp()
 	s.m.d.work.Go(s.agent.Close)
 }
 
@@ -85,7 +91,7 @@ func (s *session) pause(d time.Duration) bool {
 	select {
 	case <-s.ctx.Done():
 		return false
-	case <-s.proc.done():
+	case <-s.proc.Done():
 		return false
 	case <-s.reset:
 	case <-t.C:
@@ -97,7 +103,7 @@ func (s *session) pause(d time.Duration) bool {
 func (s *session) control() {
 	defer close(s.over)
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		if conn, err := s.dial(s.ctx, qmpSocket(s.proc.run())); err == nil {
+		if conn, err := s.dial(s.ctx, qmpSocket(s.proc.Run())); err == nil {
 			if client, err := qmp.New(s.ctx, conn); err == nil {
 				wait = firstRetry
 				s.listen(client)
@@ -108,7 +114,7 @@ func (s *session) control() {
 		case <-s.ctx.Done():
 			t.Stop()
 			return
-		case <-s.proc.done():
+		case <-s.proc.Done():
 			t.Stop()
 			return
 		case <-t.C:
@@ -150,6 +156,8 @@ func (s *session) heard(e qmp.Event) {
 	case "RESET":
 		s.unready()
 	case "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR":
+		s.fitted.Store(false)
+		s.m.wakeUp() // a disk that was asked for again meanwhile must come back
 		select {
 		case s.unplugged <- struct{}{}:
 		default:
@@ -188,7 +196,7 @@ func (s *session) whyEnded(p process) string {
 			return "The guest's kernel panicked."
 		}
 	}
-	why := p.reason()
+	why := p.Reason()
 	if locked(why) {
 		return "A disk of the virtual machine is in use by another program on the host. QEMU asks: " + why
 	}
@@ -246,7 +254,7 @@ func (s *session) update(change func(*record) bool) {
 // ready notes that the guest answered.
 func (s *session) ready() {
 	s.m.mu.Lock()
-	known := s.m.rec.Ready == s.proc.run() && s.m.rec.Agent != ""
+	known := s.m.rec.Ready == s.proc.Run() && s.m.rec.Agent != ""
 	s.m.mu.Unlock()
 	if known {
 		return
@@ -257,7 +265,7 @@ func (s *session) ready() {
 	}
 	system, _ := s.agent.OSInfo(s.ctx)
 	s.update(func(r *record) bool {
-		r.Ready, r.Agent = s.proc.run(), version
+		r.Ready, r.Agent = s.proc.Run(), version
 		r.OSName, r.OSVersion = system.Name, system.Version
 		return true
 	})
@@ -266,7 +274,7 @@ func (s *session) ready() {
 // unready notes that the guest began to boot again.
 func (s *session) unready() {
 	s.update(func(r *record) bool {
-		was := r.Ready == s.proc.run()
+		was := r.Ready == s.proc.Run()
 		r.Ready, r.Agent = 0, ""
 		return was
 	})
@@ -307,7 +315,7 @@ func (s *session) shutDown(ready bool, deadline time.Time) {
 		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-		case <-s.proc.done():
+		case <-s.proc.Done():
 			cancel()
 		case <-t.C:
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -39,13 +41,13 @@ type newDisk struct {
 // process is a machine's QEMU process. It is what it was started as: a number
 // that the system gave to another process since is not mistaken for it.
 type process interface {
-	run() int64
-	kill() error           // at once; nil if it has ended
-	release()              // lets go of it and leaves it running; it is not used any more
-	done() <-chan struct{} // closed when it has ended
-	reason() string        // why it ended by itself, for people; empty if unknown
-	// worked returns the processor time that it has used, its threads included.
-	worked() (time.Duration, error)
+	Run() int64
+	Kill() error           // at once; nil if it has ended
+	Release()              // lets go of it and leaves it running; it is not used any more
+	Done() <-chan struct{} // closed when it has ended
+	Reason() string        // why it ended by itself, for people; empty if unknown
+	// Worked returns the processor time that it has used, its threads included.
+	Worked() (time.Duration, error)
 }
 
 // socket names in a machine's directory. That of the control socket carries
@@ -59,5 +61,13 @@ const (
 	qmpPrefix    = "qmp."
 	qmpSuffix    = ".sock"
 )
+
+// runOf reads the run from the argument that names the control socket.
+func runOf(argument string) (int64, bool) {
+	path, _, _ := strings.Cut(strings.TrimPrefix(argument, "unix:"), ",")
+	number, ok := strings.CutPrefix(strings.TrimSuffix(path, qmpSuffix), qmpPrefix)
+	run, err := strconv.ParseInt(number, 10, 64)
+	return run, ok && err == nil && path == qmpSocket(run)
+}
 
 func qmpSocket(run int64) string { return qmpPrefix + itoa(run) + qmpSuffix }

@@ -175,16 +175,16 @@ func (f *farm) refuse(err error) {
 // held is a driver's hold on a process.
 type held struct{ e *emulator }
 
-func (h held) run() int64            { return h.e.number }
-func (h held) kill() error           { h.e.end(""); return nil }
-func (h held) release()              {}
-func (h held) done() <-chan struct{} { return h.e.ended }
+func (h held) Run() int64            { return h.e.number }
+func (h held) Kill() error           { h.e.end(""); return nil }
+func (h held) Release()              {}
+func (h held) Done() <-chan struct{} { return h.e.ended }
 
-func (h held) worked() (time.Duration, error) {
+func (h held) Worked() (time.Duration, error) {
 	return time.Since(h.e.began) / 4, nil // a quarter of one processor
 }
 
-func (h held) reason() string {
+func (h held) Reason() string {
 	h.e.mu.Lock()
 	defer h.e.mu.Unlock()
 	return h.e.why
@@ -350,7 +350,7 @@ func (e *emulator) qmp(w *wire) {
 			answer = `{"status": "running", "running": true}`
 		case "query-blockstats":
 			n := int64(time.Since(e.began).Seconds())
-			answer = fmt.Sprintf(`[{"stats": {"rd_bytes": %d, "wr_bytes": %d, "rd_operations": %d, "wr_operations": 1}}, {"stats": {}}]`, 4096*n, 512*n, n)
+			answer = fmt.Sprintf(`[{"qdev": "os", "stats": {"rd_bytes": %d, "wr_bytes": %d, "rd_operations": %d, "wr_operations": 1}}, {"qdev": "seed", "stats": {}}]`, 4096*n, 512*n, n)
 		case "system_powerdown":
 			e.shutDown()
 		case "quit":
