@@ -70,7 +70,11 @@ func CheckHost(host string) error {
 		}
 	}
 	name = strings.TrimPrefix(name, "*.")
-	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+	bare := name
+	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") {
+		bare = name[1 : len(name)-1]
+	}
+	if _, err := netip.ParseAddr(bare); err == nil {
 		return nil
 	}
 	if name == "" || strings.ContainsAny(name, "*/:@?#[] ") {

@@ -78,7 +78,7 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
-	raw := w.file("allowed/guest.raw", 1<<30, "a guest was here")
+	raw := w.file("allowed/guest.raw", 64<<20, "a guest was here")
 	w.shelf.images["sha256:tiny"] = volume.Image{Disk: raw, Format: "raw", Kernel: "/vmlinux", CommandLine: "quiet", Agent: true}
 	w.opts = volume.Options{Dir: w.path("volumes"), Images: w.shelf, Machines: machines{raw}, Import: volume.Import{Allowed: []string{w.path("allowed")}}}
 	w.open()
