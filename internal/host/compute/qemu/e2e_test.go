@@ -11,9 +11,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/compute/drivertest"
@@ -142,21 +143,22 @@ func (l *lab) run(id compute.VMID, script string) string {
 	return strings.TrimSpace(string(r.Stdout))
 }
 
-// disks identifies an instance's disk files by generation and inode.
+// disks identifies an instance's disk files by generation, inode and birth: the
+// number of an inode is soon another file's.
 func (l *lab) disks(id compute.VMID) map[string]string {
 	found := map[string]string{}
 	dir := filepath.Join(l.opts.Root, "disks", id.Set+"-"+strconv.FormatInt(id.Instance, 10))
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
+		var info unix.Statx_t
+		if err := unix.Statx(unix.AT_FDCWD, filepath.Join(dir, e.Name()), 0, unix.STATX_INO|unix.STATX_BTIME, &info); err != nil {
 			l.t.Fatal(err)
 		}
 		name, _, _ := strings.Cut(strings.TrimSuffix(e.Name(), ".qcow2"), "-")
 		if name == "data" {
 			name += strings.Split(e.Name(), "-")[1]
 		}
-		found[name] = fmt.Sprintf("%s inode %d", e.Name(), info.Sys().(*syscall.Stat_t).Ino)
+		found[name] = fmt.Sprintf("%s inode %d of %d.%09d", e.Name(), info.Ino, info.Btime.Sec, info.Btime.Nsec)
 	}
 	return found
 }
