@@ -32,7 +32,8 @@ func diskFailure(last *disk.Failure, err error, removal bool, now time.Time) *di
 	}
 	wait := min(firstDiskRetry<<min(2*f.Attempts, 10), lastDiskRetry)
 	f.Attempts++
-	if removal || f.Attempts < diskTries && !(ok && hopeless(e.Kind)) {
+	final := ok && hopeless(e.Kind) || f.Attempts >= diskTries
+	if removal || !final {
 		f.RetryAt = now.Add(wait)
 	}
 	return &f

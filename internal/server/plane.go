@@ -186,7 +186,7 @@ func (p *Plane) wireHost(ctx context.Context, parts Parts, part HostPart) error 
 		return err
 	}
 	opts := host.Options{Name: part.Place.Name, Driver: part.Driver, Fabric: part.Fabric, Store: p.store, Log: parts.Log,
-		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease}
+		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease, NoLimit: !parts.Config.Host.DiskLimits}
 	if parts.Config.sampling() > 0 {
 		opts.Metrics = p.meters
 	}

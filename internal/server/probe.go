@@ -149,7 +149,7 @@ func (f *facts) probeVolumes(c Config) {
 	dir := filepath.Join(c.State, volumeDir)
 	found, err := volume.Contents(dir)
 	f.Volumes, f.VolumesErr = len(found), err
-	entries, _ := os.ReadDir(dir) //nolint:errcheck // Contents has met the same error
+	entries, _ := os.ReadDir(dir) // Contents has met the same error
 	for _, e := range entries {
 		var at unix.Stat_t
 		if unix.Lstat(filepath.Join(dir, e.Name()), &at) == nil {

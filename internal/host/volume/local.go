@@ -27,8 +27,8 @@ func (i Import) open(ctx context.Context, u *url.URL) (in io.ReadCloser, size in
 	return nil, 0, resource.Errorf(resource.Invalid, "InvalidParameter", "Files can be imported from file:///path and http(s)://host/path.")
 }
 
-// openFile opens a regular file inside the allowed directories. Where it is is
-// asked of the open file, so that neither a symbolic link nor a swap of names
+// openFile opens a regular file inside the allowed directories. Its place
+// is asked of the open file, so that neither a symbolic link nor a swap of names
 // between look and use leads elsewhere.
 func (i Import) openFile(ctx context.Context, path string) (io.ReadCloser, int64, error) {
 	if !i.contains(path) {
