@@ -16,7 +16,9 @@ import (
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
-// archive opens the series of scale sets in the state directory.
+// archive opens the series of scale sets in the state directory. A server without
+// them is better than none: if they cannot be opened now, series are in memory
+// until the next start.
 func (p Parts) archive(ctx context.Context) (metrics.Archive, error) {
 	keep, err := p.Config.Metrics.retention()
 	if err != nil {
@@ -26,7 +28,12 @@ func (p Parts) archive(ctx context.Context) (metrics.Archive, error) {
 	if p.Telemetry != nil {
 		opts.Registry = p.Telemetry.Registry
 	}
-	return tsdb.Open(ctx, opts)
+	a, err := tsdb.Open(ctx, opts)
+	if err != nil {
+		p.Log.WarnContext(ctx, "the archive of metrics cannot be opened; until the server is started again, series of scale sets are kept in memory, for a day", "dir", opts.Dir, "err", err)
+		return &metrics.Memory{}, nil
+	}
+	return a, nil
 }
 
 // forwarded has what an archive gets sent to the receivers, if there are any.

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"math"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -85,7 +86,7 @@ func (f *Fleet) set(to chan<- prometheus.Metric, set vmss.ScaleSet) {
 	for state, n := range states {
 		gauge(to, provision, float64(n), append(of[:2:2], string(state))...)
 	}
-	newest, ok := f.Metrics.Newest(set.UID)
+	newest, ok := f.Metrics.Newest(set.UID, time.Now())
 	if !ok {
 		return
 	}
