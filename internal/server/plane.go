@@ -87,7 +87,7 @@ type loop interface {
 func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 	parts = parts.withVault()
 	p = &Plane{log: parts.Log}
-	if p.store, err = store.Open(ctx, parts.Backend, parts.Log); err != nil {
+	if p.store, err = store.Open(ctx, parts.backend(), parts.Log); err != nil {
 		return nil, err
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
