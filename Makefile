@@ -27,6 +27,7 @@ E2E_HERE   = $(foreach p,$(E2E),$(if $(wildcard $(p:/...=)),$(p)))
 CHECKS    := fmt-check vet lint unit
 RESULTS   := $(CACHE)/test
 GUEST     := $(CACHE)/tiny
+DEBIAN    := $(CACHE)/debian
 CAN_SETUP := $(and $(filter 0,$(shell id -u)),$(wildcard /etc/debian_version))
 
 ##@ Use
@@ -46,6 +47,10 @@ demo: setup-demo guest build ## Start a scale set of real virtual machines on th
 .PHONY: guest
 guest: ## Build the tiny guest image into .cache/tiny, unless it is current
 	@guest/tiny/build.sh $(GUEST)
+
+.PHONY: guest-debian
+guest-debian: setup-debian ## Build a Debian image and its catalogue file into .cache/debian, unless they are current (root)
+	@guest/debian/build.sh $(DEBIAN)
 
 # Where things are installed; DESTDIR goes before all of it.
 PREFIX  := /usr/local
@@ -77,6 +82,10 @@ test: ## Everything: install what the tests need, check, then end to end with re
 	cat $(RESULTS)/*.out 2>/dev/null | grep -E '^((ok|FAIL|panic:)[[:space:]]|--- (FAIL|SKIP))' || echo "no test ran"; \
 	[ -z "$$failed" ]
 
+.PHONY: test-slow
+test-slow: setup-test build guest guest-debian ## Boot the Debian image with Muster: minutes, and not part of `make test`
+	$(PLAIN) go test -v -tags 'e2e slow' -count=1 -timeout 90m -run '^TestDebian' ./test/e2e
+
 .PHONY: unit
 unit:
 	@mkdir -p $(RESULTS)
@@ -95,7 +104,7 @@ fmt-check:
 
 .PHONY: vet
 vet:
-	$(PLAIN) go vet -tags e2e ./...
+	$(PLAIN) go vet -tags 'e2e slow' ./...
 
 .PHONY: lint
 lint: $(LINT)
@@ -146,8 +155,8 @@ clean: ## Remove what make built
 	rm -rf bin .cache
 
 # Installing packages needs root and apt; elsewhere the tests use what there is.
-.PHONY: setup-test setup-demo guest-if-possible
-setup-test setup-demo: setup-%:
+.PHONY: setup-test setup-demo setup-debian guest-if-possible
+setup-test setup-demo setup-debian: setup-%:
 	@$(if $(CAN_SETUP),scripts/install-deps.sh $*,echo "skip: installing packages needs root on Debian; using what is installed")
 
 guest-if-possible:

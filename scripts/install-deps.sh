@@ -3,6 +3,7 @@
 #
 #   install-deps.sh demo    virtual machines, their networks and the tiny guest
 #   install-deps.sh test    the same, the real Azure CLI and an SSH client
+#   install-deps.sh debian  what builds the Debian image
 #
 # Says nothing and touches nothing when all of them are there.
 set -euo pipefail
@@ -10,6 +11,7 @@ set -euo pipefail
 demo=(qemu-system-x86 qemu-utils iproute2 nftables busybox-static cpio lz4
 	e2fsprogs binutils util-linux curl ca-certificates)
 tests=("${demo[@]}" azure-cli openssh-client genisoimage python3)
+debian=(mmdebstrap debian-archive-keyring grub-common grub-pc-bin e2fsprogs fdisk qemu-utils util-linux)
 
 die() {
 	echo "install-deps.sh: $*" >&2
@@ -54,7 +56,8 @@ install() {
 case ${1-} in
 demo) packages=("${demo[@]}") ;;
 test) packages=("${tests[@]}") ;;
-*) die "usage: install-deps.sh demo|test" ;;
+debian) packages=("${debian[@]}") ;;
+*) die "usage: install-deps.sh demo|test|debian" ;;
 esac
 
 if [ ! -r /etc/debian_version ] || ! command -v apt-get >/dev/null; then

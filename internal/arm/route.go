@@ -100,4 +100,6 @@ type Operation struct {
 	StartTime time.Time
 	EndTime   time.Time // zero while in progress
 	Error     *resource.Error
+
+	PercentComplete float64 // while in progress, where it is known; zero leaves it out
 }

@@ -33,6 +33,7 @@ type Options struct {
 	Grace   time.Duration                                          // for a guest to shut down; default 30 s
 	Metrics *metrics.Recorder                                      // hears what machines use; nil for nobody
 	Observe func(controller string, took time.Duration, err error) // hears of every reconcile; nil for nobody
+	NoLimit bool                                                   // disks may do what the host's can, and not what their type and size allow
 }
 
 // Host carries out the rows of one host. Make it with New, then Run it.

@@ -234,4 +234,4 @@ func (f faultJSON) parse(target string, problems *[]error) Fault {
 	return fault
 }
 
-var ops = []Op{Create, Delete, Power, List, NoBoot, Hang}
+var ops = []Op{Create, Delete, Power, Refit, List, NoBoot, Hang}

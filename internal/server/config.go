@@ -12,6 +12,8 @@ import (
 
 	"github.com/prometheus/common/model"
 
+	"github.com/muster-vm/muster/internal/disk"
+	"github.com/muster-vm/muster/internal/host/volume"
 	"github.com/muster-vm/muster/internal/metrics/remotewrite"
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -52,6 +54,7 @@ type Host struct {
 	Zones            []string `json:"zones"`            // zones that this machine stands in for
 	FaultDomains     int      `json:"faultDomains"`     // fault domains that it stands in for
 	Accel            string   `json:"accel"`            // QEMU's accelerator; empty: found out by booting a guest
+	DiskLimits       bool     `json:"diskLimits"`       // hold disks to the IOPS and MB/s of their type and size
 }
 
 // Network is the default network of instances.
@@ -63,12 +66,14 @@ type Network struct {
 type Images struct {
 	Tiny      string   `json:"tiny"`      // directory of the built-in guest, as make guest builds it
 	Catalogue string   `json:"catalogue"` // file with further images; empty for none
-	Allowed   []string `json:"allowed"`   // directories that catalogue files may point into
+	Allowed   []string `json:"allowed"`   // directories that catalogue files may point into, and imports come from
+	Hosts     []string `json:"hosts"`     // web servers that imports may come from whatever address they have
 }
 
 // Limits are the bounds on requests.
 type Limits struct {
 	Capacity int `json:"capacity"` // instances of one scale set
+	ImageGB  int `json:"imageGB"`  // size of a disk that is imported
 }
 
 // Metrics is how instances are measured.
@@ -123,10 +128,10 @@ type Etcd struct {
 func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8443", Driver: "qemu", Location: "local", LogLevel: "info",
-		Host:    Host{Name: "host-1", CPUOvercommit: 8, MemoryOvercommit: 1, Zones: []string{"1", "2", "3"}, FaultDomains: 5},
+		Host:    Host{Name: "host-1", CPUOvercommit: 8, MemoryOvercommit: 1, Zones: []string{"1", "2", "3"}, FaultDomains: 5, DiskLimits: true},
 		Network: Network{Prefix: "10.240.0.0/16"},
 		Images:  Images{Tiny: "/usr/share/muster/tiny"},
-		Limits:  Limits{Capacity: 1000},
+		Limits:  Limits{Capacity: 1000, ImageGB: volume.DefaultMaxGB},
 		Metrics: Metrics{Interval: "10s", Retention: "90d"},
 	}
 }
@@ -165,6 +170,14 @@ func (c Config) Validate() error {
 	c.Images.check(bad)
 	c.checkQuotas(bad)
 	c.Etcd.check(bad)
+	if c.Limits.ImageGB < 1 || c.Limits.ImageGB > disk.MaxGB {
+		bad("limits.imageGB", "The size %d is not one from 1 to %d GB.", c.Limits.ImageGB, disk.MaxGB)
+	}
+	for i, host := range c.Images.Hosts {
+		if err := volume.CheckHost(host); err != nil {
+			bad(fmt.Sprintf("images.hosts[%d]", i), "%q is not a host's name, *.suffix or address, with or without :port.", host)
+		}
+	}
 	c.Metrics.check(bad)
 	if _, err := c.level(); err != nil {
 		bad("logLevel", "The log level %q is none of debug, info, warn, error.", c.LogLevel)

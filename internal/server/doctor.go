@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/muster-vm/muster/internal/host/volume"
 	"github.com/muster-vm/muster/internal/store/etcdstore"
 )
 
@@ -62,7 +63,10 @@ type facts struct {
 	Now         time.Time
 	StateTime   time.Time // when the state was last written; zero if never
 
-	FilesErr error // what is wrong with other files that the config names
+	FilesErr    error // what is wrong with other files that the config names
+	VolumesErr  error
+	Volumes     int    // disks, snapshots and images that have a content
+	VolumeBytes uint64 // that they take
 
 	ImagesErr   error
 	ImageFaults []string
@@ -80,7 +84,7 @@ func judge(f facts) []Check {
 	if !f.Simulated {
 		all = append(all, checkTaps(f), checkNamespaces(f), checkRules(f), checkPrograms(f), checkAccel(f))
 	}
-	return append(all, checkDisk(f), checkPort(f), checkClock(f), checkFiles(f), checkImages(f), checkEtcd(f))
+	return append(all, checkDisk(f), checkPort(f), checkClock(f), checkFiles(f), checkImages(f), checkVolumes(f), checkEtcd(f))
 }
 
 func checkState(f facts) Check {
@@ -142,13 +146,13 @@ func checkPrograms(f facts) Check {
 		}
 	}
 	if len(missing) > 0 {
-		return Check{name, LevelFail, "Not installed: " + strings.Join(missing, ", ") + ".", "Install it (Debian: apt install qemu-system-x86 qemu-utils)."}
+		return Check{name, LevelFail, "Not installed: " + strings.Join(missing, ", ") + ".", "Install it (Debian: apt install qemu-system-x86 qemu-utils util-linux)."}
 	}
-	return ok(name, "%s are installed.", strings.Join(programs, " and "))
+	return ok(name, "%s are installed.", strings.Join(programs, ", "))
 }
 
 // programs are what driver qemu runs.
-var programs = []string{"qemu-system-x86_64", "qemu-img"}
+var programs = append([]string{"qemu-system-x86_64"}, volume.Programs()...)
 
 func checkAccel(f facts) Check {
 	const name = "KVM"
@@ -240,6 +244,14 @@ func checkImages(f facts) Check {
 		return Check{name, LevelWarn, strings.Join(f.ImageFaults, " "), "Put the files in place, or take the images out of the catalogue; the others can be used."}
 	}
 	return ok(name, "All can be used; %d are kept for instances.", f.Images)
+}
+
+func checkVolumes(f facts) Check {
+	const name = "managed disks"
+	if f.VolumesErr != nil {
+		return Check{name, LevelUnknown, f.VolumesErr.Error() + ".", "Run muster doctor as the user that runs muster serve."}
+	}
+	return ok(name, "The contents of %d disks, snapshots and images take %s.", f.Volumes, bytesText(f.VolumeBytes))
 }
 
 func checkEtcd(f facts) Check {

@@ -48,6 +48,7 @@ func TestChecksSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		"no namespaces":     {func(f *facts) { f.Namespaces = errors.New("no space") }, "network namespaces", LevelFail, []string{"no space"}},
 		"no nftables":       {func(f *facts) { f.Rules = errors.New("load nf_tables") }, "nftables", LevelFail, []string{"load nf_tables"}},
 		"no qemu-img":       {func(f *facts) { f.Programs = map[string]error{"qemu-img": fs.ErrNotExist} }, "QEMU", LevelFail, []string{"qemu-img", "apt install"}},
+		"others' disks":     {func(f *facts) { f.VolumesErr = denied }, "managed disks", LevelUnknown, []string{"/x", "as the user"}},
 		"no KVM":            {func(f *facts) { f.Accel, f.AccelWhy = "tcg", "open /dev/kvm: no such file" }, "KVM", LevelWarn, []string{"/dev/kvm", "firmware"}},
 		"KVM for root":      {func(f *facts) { f.Accel, f.AccelWhy = "tcg", "open /dev/kvm: permission denied" }, "KVM", LevelUnknown, []string{"group kvm"}},
 		"KVM of no use":     {func(f *facts) { f.Accel, f.AccelWhy = "tcg", "hardware acceleration does not boot a guest: it hung" }, "KVM", LevelWarn, []string{"it hung", "nested"}},
@@ -108,7 +109,7 @@ func TestTheDoctorIsACommand(t *testing.T) {
 		t.Fatal(Explain(err), said)
 	}
 	var all []Check
-	if err := json.Unmarshal([]byte(said), &all); err != nil || len(all) != 7 {
+	if err := json.Unmarshal([]byte(said), &all); err != nil || len(all) != 8 {
 		t.Errorf("%v\n%s", err, said)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -117,7 +118,7 @@ func TestTheDoctorIsACommand(t *testing.T) {
 	}
 	defer l.Close()
 	said, err = doctor("--listen", l.Addr().String())
-	if err == nil || !strings.Contains(Explain(err), "1 of 7 checks failed") || !strings.Contains(said, "FAIL") || !strings.Contains(said, "-> Stop it") {
+	if err == nil || !strings.Contains(Explain(err), "1 of 8 checks failed") || !strings.Contains(said, "FAIL") || !strings.Contains(said, "-> Stop it") {
 		t.Errorf("%v\n%s", err, said)
 	}
 	if exists(state) == nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // archive opens the series of scale sets in the state directory.
-func (p Parts) archive() (metrics.Archive, error) {
+func (p Parts) archive(ctx context.Context) (metrics.Archive, error) {
 	keep, err := p.Config.Metrics.retention()
 	if err != nil {
 		return nil, err
@@ -26,7 +26,7 @@ func (p Parts) archive() (metrics.Archive, error) {
 	if p.Telemetry != nil {
 		opts.Registry = p.Telemetry.Registry
 	}
-	return tsdb.Open(opts)
+	return tsdb.Open(ctx, opts)
 }
 
 // forwarded has what an archive gets sent to the receivers, if there are any.
@@ -42,10 +42,10 @@ func (p *Plane) forwarded(archive metrics.Archive, parts Parts) (metrics.Archive
 }
 
 // wireMetrics makes the recorder of what instances use, and tells Prometheus.
-func (p *Plane) wireMetrics(parts Parts) (err error) {
+func (p *Plane) wireMetrics(ctx context.Context, parts Parts) (err error) {
 	var archive metrics.Archive = &metrics.Memory{}
 	if parts.Archive != nil {
-		if archive, err = parts.Archive(); err != nil {
+		if archive, err = parts.Archive(ctx); err != nil {
 			return err
 		}
 	}

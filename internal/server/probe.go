@@ -18,6 +18,7 @@ import (
 
 	"github.com/muster-vm/muster/internal/host/fabric/bridge"
 	"github.com/muster-vm/muster/internal/host/image"
+	"github.com/muster-vm/muster/internal/host/volume"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store/etcdstore"
 )
@@ -34,6 +35,7 @@ func Diagnose(ctx context.Context, c Config) []Check {
 	f.probeMachine()
 	f.probeFiles(c)
 	f.probeImages(ctx, c)
+	f.probeVolumes(c)
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
 	if f.ListenErr = err; err == nil {
 		l.Close()
@@ -148,6 +150,20 @@ func (f *facts) probeImages(ctx context.Context, c Config) {
 	}
 	if !f.Simulated {
 		f.Accel, f.AccelWhy = findAccel(ctx, c, images)
+	}
+}
+
+// probeVolumes looks at the contents of managed disks.
+func (f *facts) probeVolumes(c Config) {
+	dir := filepath.Join(c.State, volumeDir)
+	found, err := volume.Contents(dir)
+	f.Volumes, f.VolumesErr = len(found), err
+	entries, _ := os.ReadDir(dir) // Contents has met the same error
+	for _, e := range entries {
+		var at unix.Stat_t
+		if unix.Lstat(filepath.Join(dir, e.Name()), &at) == nil {
+			f.VolumeBytes += uint64(at.Blocks) * 512
+		}
 	}
 }
 

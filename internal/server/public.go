@@ -62,8 +62,11 @@ func providers() []resources.Provider {
 		{Namespace: "Microsoft.Compute", Types: []resources.Type{
 			{Name: "virtualMachineScaleSets", Versions: compute.Versions, Zonal: true},
 			{Name: "virtualMachineScaleSets/virtualMachines", Versions: compute.Versions},
+			{Name: "disks", Versions: compute.DiskVersions, Zonal: true},
+			{Name: "snapshots", Versions: compute.DiskVersions},
+			{Name: "images", Versions: compute.Versions},
 			{Name: "locations", Versions: compute.Versions},
-			{Name: "locations/operations", Versions: compute.Versions},
+			{Name: "locations/operations", Versions: compute.DiskVersions},
 			{Name: "locations/usages", Versions: compute.Versions},
 			{Name: "locations/vmSizes", Versions: compute.Versions},
 			{Name: "locations/publishers", Versions: compute.Versions},

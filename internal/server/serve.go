@@ -20,6 +20,7 @@ import (
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/store/etcdstore"
+	"github.com/muster-vm/muster/internal/systemd"
 	"github.com/muster-vm/muster/internal/telemetry"
 )
 
@@ -139,10 +140,18 @@ func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts P
 	if c.Driver == "sim" {
 		fleet, err := loadPopulation(c.Simulation)
 		parts.Hosts = SimulatedHosts(c, fleet, parts.Images, nil)
+		vault := SimulatedVault(parts.Images)
+		parts.Vault, parts.Adopt = vault, vault.Adopt
 		return parts, err
 	}
 	parts.Archive = parts.archive
-	host, closers, err := openQEMU(ctx, c, parts.Images, log)
+	parts.Machines = &Machines{}
+	vault, err := openVault(c, parts.Images, parts.Machines, log)
+	if err != nil {
+		return parts, err
+	}
+	parts.Vault = vault
+	host, closers, err := openQEMU(ctx, c, parts.Images, vault, log)
 	undo.push(closers...)
 	parts.Hosts = []HostPart{host}
 	return parts, err
@@ -187,12 +196,12 @@ func run(ctx context.Context, plane *Plane, listener net.Listener, parts Parts, 
 			}
 		})
 	}
-	if err := notify(notifyReady); err != nil {
+	if err := systemd.Notify(systemd.Ready); err != nil {
 		parts.Log.WarnContext(ctx, "tell the service manager that the server is ready", "err", err)
 	}
 	fmt.Fprintf(out, "ready https://%s\n", listener.Addr())
 	<-ctx.Done()
-	_ = notify(notifyStopping) // the service manager sees the end in any case
+	_ = systemd.Notify(systemd.Stopping) // the service manager sees the end in any case
 	parts.Log.InfoContext(ctx, "stopping; virtual machines keep running")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()

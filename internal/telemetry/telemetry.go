@@ -67,4 +67,4 @@ func (t *Telemetry) Handler(log *slog.Logger) http.Handler {
 type errorLog struct{ log *slog.Logger }
 
 // Println implements promhttp.Logger.
-func (l errorLog) Println(v ...any) { l.log.Warn("a scrape is incomplete", "reason", v) }
+func (l errorLog) Println(v ...any) { l.log.Warn("a scrape is incomplete", "reason", v) } //nolint:sloglint // promhttp has no context to give

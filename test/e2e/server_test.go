@@ -35,9 +35,11 @@ type server struct {
 	http     *http.Client
 	token    string
 	admin    struct{ TenantID, SubscriptionID, ClientID, ClientSecret string }
-	config   string   // further lines of its config file
+	config   string // further lines of its config file
+	tiny     string // directory of the tiny guest
+	images   string // further lines of the config file, below images
+	patience time.Duration
 	as       []string // what runs the server, as another user
-	tiny     string   // directory of the tiny guest
 }
 
 // newServer starts a server on a free port. It is stopped, and its machines
@@ -52,7 +54,7 @@ func newServer(t *testing.T, driver, config string) *server {
 // prepare is newServer without the start.
 func prepare(t *testing.T, driver, config string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), driver: driver, config: config, tiny: tiny()}
+	s := &server{t: t, dir: t.TempDir(), driver: driver, config: config, tiny: tiny(), patience: 4 * time.Minute}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +85,7 @@ func (s *server) start() {
 func (s *server) launch() bool {
 	s.t.Helper()
 	config := filepath.Join(s.dir, "config.yaml")
-	text := fmt.Sprintf("images:\n  tiny: %s\ncheckPlan: true\n%s", s.tiny, s.config)
+	text := fmt.Sprintf("images:\n  tiny: %s\n%scheckPlan: true\n%s", s.tiny, s.images, s.config)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil { //nolint:gosec // another user may run the server
 		s.t.Fatal(err)
 	}
@@ -237,19 +239,16 @@ func (s *server) do(method, path string, body any) {
 	})
 }
 
-// patience bounds how long a test waits for what must come; it says nothing
-// about how long that should take.
-const patience = 4 * time.Minute
-
-// eventually waits for a condition.
+// eventually waits for a condition. The server's patience bounds how long a test
+// waits for what must come; it says nothing about how long that should take.
 func (s *server) eventually(what string, holds func() bool) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(s.t.Context(), s.patience)
 	defer cancel()
 	for !holds() {
 		select {
 		case <-ctx.Done():
-			s.t.Fatalf("still waiting for %s after %s\n%s", what, patience, s.log())
+			s.t.Fatalf("still waiting for %s after %s\n%s", what, s.patience, s.log())
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

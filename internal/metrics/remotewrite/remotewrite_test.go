@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -93,9 +94,7 @@ func TestAReceiverGetsEveryPointWithItsCredentialsEvenIfItWasDown(t *testing.T) 
 			if r.authorization != "Bearer secret-of-the-receiver" {
 				t.Errorf("authorization is %q", r.authorization)
 			}
-			for k, v := range r.samples {
-				seen[k] = v
-			}
+			maps.Copy(seen, r.samples)
 		case <-time.After(time.Minute):
 			t.Fatalf("only %v came", seen)
 		}

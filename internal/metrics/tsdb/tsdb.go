@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
@@ -55,14 +56,14 @@ const late = time.Hour
 // Open opens the database of a directory. One that is damaged beyond what the
 // database repairs by itself is put aside, beside it, and a new one begun: history
 // is worth less than a server that starts. It fails with what the file system says.
-func Open(opts Options) (*Archive, error) {
+func Open(ctx context.Context, opts Options) (*Archive, error) {
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	a := &Archive{opts: opts, swept: map[vmss.UID]bool{}}
 	var err error
 	if a.db, err = a.open(); err != nil {
-		if err = a.putAside(err); err != nil {
+		if err = a.putAside(ctx, err); err != nil {
 			return nil, err
 		}
 	}
@@ -71,10 +72,10 @@ func Open(opts Options) (*Archive, error) {
 
 // putAside gives a database that cannot be opened another name, and begins a new
 // one.
-func (a *Archive) putAside(why error) (err error) {
+func (a *Archive) putAside(ctx context.Context, why error) (err error) {
 	opts := a.opts
 	aside := opts.Dir + ".damaged-" + time.Now().UTC().Format("20060102T150405")
-	opts.Log.Warn("the archive of metrics is damaged; it is put aside and a new one begun", "dir", opts.Dir, "aside", aside, "err", why)
+	opts.Log.WarnContext(ctx, "the archive of metrics is damaged; it is put aside and a new one begun", "dir", opts.Dir, "aside", aside, "err", why)
 	if err := os.Rename(opts.Dir, aside); err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func values(p metrics.Point) [len(of)]float64 { return [...]float64{p.Sum, p.Min
 func (a *Archive) Append(set vmss.UID, minutes []metrics.Summary) error {
 	app := a.db.Appender(context.Background()) //nolint:forbidigo // it is a writer; it takes no part in any request
 	var dropped error
-	series := labels.NewBuilder(labels.FromStrings(labels.MetricName, name, "set", string(set)))
+	series := labels.NewBuilder(labels.FromStrings(model.MetricNameLabel, name, "set", string(set)))
 	for _, m := range metrics.All() {
 		for i, part := range of {
 			ref, id := storage.SeriesRef(0), series.Set("metric", m.String()).Set("of", part).Labels()
@@ -144,7 +145,7 @@ func (a *Archive) Points(set vmss.UID, m metrics.Metric, from, to time.Time) (al
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
 	found := q.Select(context.Background(), true, nil, //nolint:forbidigo // bounded by the series of one metric
-		labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name),
+		labels.MustNewMatcher(labels.MatchEqual, model.MetricNameLabel, name),
 		labels.MustNewMatcher(labels.MatchEqual, "set", string(set)),
 		labels.MustNewMatcher(labels.MatchEqual, "metric", m.String()))
 	at := map[int64]int{} // place of a minute in all

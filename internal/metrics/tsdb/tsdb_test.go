@@ -16,7 +16,7 @@ import (
 
 func open(t *testing.T, dir string) *tsdb.Archive {
 	t.Helper()
-	a, err := tsdb.Open(tsdb.Options{Dir: dir, Retention: 90 * 24 * time.Hour, Log: slog.New(slog.DiscardHandler)})
+	a, err := tsdb.Open(t.Context(), tsdb.Options{Dir: dir, Retention: 90 * 24 * time.Hour, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package qemu
+// Package rights keeps what a server may do from the programs that it starts.
+package rights
 
 import (
 	"errors"
@@ -7,11 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// withoutRights calls f, which starts a program, such that the program gets none
+// Without calls f, which starts a program, such that the program gets none
 // of the capabilities that this process was given as a user other than root:
 // whoever breaks out of a guest shall not be able to do what the server can. As
 // root it changes nothing.
-func withoutRights(f func() error) error {
+func Without(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		// The thread is never unlocked, and so ends with the goroutine: what is

@@ -1,4 +1,4 @@
-package qemu
+package rights_test
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/muster-vm/muster/internal/rights"
 )
 
 const rightsEnv = "MUSTER_TEST_RIGHTS"
@@ -48,7 +50,7 @@ func TestProgramsGetNoneOfTheServersRights(t *testing.T) {
 	if ambient, effective := capabilities(t, plainly); ambient != netAdmin || effective != netAdmin {
 		t.Fatalf("the test has no rights to lose: %s, %s", ambient, effective)
 	}
-	if ambient, effective := capabilities(t, withoutRights); ambient != none || effective != none {
+	if ambient, effective := capabilities(t, rights.Without); ambient != none || effective != none {
 		t.Errorf("a program gets %s, %s", ambient, effective)
 	}
 	if ambient, _ := capabilities(t, plainly); ambient != netAdmin {
