@@ -20,6 +20,7 @@ import (
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/store/etcdstore"
+	"github.com/muster-vm/muster/internal/systemd"
 	"github.com/muster-vm/muster/internal/telemetry"
 )
 
@@ -195,12 +196,12 @@ func run(ctx context.Context, plane *Plane, listener net.Listener, parts Parts, 
 			}
 		})
 	}
-	if err := notify(notifyReady); err != nil {
+	if err := systemd.Notify(systemd.Ready); err != nil {
 		parts.Log.WarnContext(ctx, "tell the service manager that the server is ready", "err", err)
 	}
 	fmt.Fprintf(out, "ready https://%s\n", listener.Addr())
 	<-ctx.Done()
-	_ = notify(notifyStopping) // the service manager sees the end in any case
+	_ = systemd.Notify(systemd.Stopping) // the service manager sees the end in any case
 	parts.Log.InfoContext(ctx, "stopping; virtual machines keep running")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()

@@ -1,4 +1,5 @@
-package server
+// Package systemd tells a service manager how a server is.
+package systemd
 
 import (
 	"net"
@@ -8,14 +9,14 @@ import (
 
 // The states that a service manager is told of.
 const (
-	notifyReady    = "READY=1"
-	notifyStopping = "STOPPING=1"
+	Ready    = "READY=1"
+	Stopping = "STOPPING=1"
 )
 
-// notify tells the service manager that started the server, if one did, what
+// Notify tells the service manager that started the server, if one did, what
 // state it is in (sd_notify(3)), so that `systemctl start` returns when the API
 // answers, and not before.
-func notify(state string) error {
+func Notify(state string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return nil
