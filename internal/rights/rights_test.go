@@ -6,8 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-
-	"github.com/muster-vm/muster/internal/rights"
 )
 
 const rightsEnv = "MUSTER_TEST_RIGHTS"
