@@ -83,7 +83,7 @@ func (m *machine) config(image Image) args.Config {
 	s := m.rec.Spec
 	c := args.Config{
 		Name: s.Name, Tags: tags(s.Tags), UUID: systemID(m.id),
-		Accel: m.d.opts.Accel, VCPUs: s.VCPUs, MemoryMB: s.MemoryMB,
+		Accel: translation(m.d.opts.Accel, s.MemoryMB), VCPUs: s.VCPUs, MemoryMB: s.MemoryMB,
 		QMP: qmpSocket(m.rec.Run), Agent: agentSocket, Serial: serialFile, PIDFile: pidFile,
 		Disks: []args.Disk{{ID: "os", Path: m.d.root.osDisk(m.id), Format: "qcow2", Serial: "os"}},
 	}
