@@ -26,7 +26,8 @@ runcmd:
 
 // debianFacts is what a guest says of itself.
 const debianFacts = `set -e
-echo status=$(cloud-init status --wait)
+cloud-init status --wait >/dev/null || true
+echo status=$(cloud-init status)
 echo errors=$(python3 -c 'import json; print(json.load(open("/run/cloud-init/result.json"))["v1"]["errors"])')
 echo host=$(hostname)
 echo written=$(sudo cat /root/written)
