@@ -72,7 +72,7 @@ func (s *script) commands(i int, image qemu.Image, accel string) string {
 	tap := fmt.Sprintf("bare%d", i)
 	argv := args.Build(args.Config{Name: tap, UUID: fmt.Sprintf("00000000-0000-8000-8000-%012d", i), Accel: accel, VCPUs: 1, MemoryMB: 96,
 		Kernel: &args.Kernel{Image: image.Kernel, Initrd: image.Initrd, CommandLine: image.CommandLine},
-		Cards:  []args.Card{{MAC: macOf(i).String()}}, QMP: "qmp.sock", Agent: "agent.sock", Serial: "serial.log", PIDFile: "pid",
+		Cards:  []args.Card{{MAC: macOf(i).String()}}, QMP: "qmp.sock", Agent: "agent.sock", Serial: "serial.log", Console: "serial.sock", PIDFile: "pid",
 		Disks: []args.Disk{{ID: "os", Path: "os.qcow2", Format: "qcow2", Serial: "os"}, {ID: "seed", Path: "seed.iso", Format: "raw", Serial: "seed", ReadOnly: true}}})
 	for j, a := range argv {
 		if strings.HasPrefix(a, "hubport,") { // a shell cannot hand over an open tap

@@ -8,10 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
-	"github.com/muster-vm/muster/internal/cli"
-	"github.com/muster-vm/muster/internal/server"
+	"github.com/muster-vm/muster/internal/program"
 )
 
 // version is set by the linker.
@@ -19,15 +16,7 @@ var version = "unknown"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	root := &cobra.Command{Use: "muster", Short: "Virtual machine scale sets on your own machines", Version: version,
-		SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(server.Commands()...)
-	root.AddCommand(cli.DemoCommand())
-	root.AddCommand(cli.Commands()...)
-	root.SetArgs(cli.Args(os.Args[1:]))
-	if err := root.ExecuteContext(ctx); err != nil {
-		stop()
-		os.Exit(cli.Fail(os.Stderr, err, server.Explain)) //nolint:gocritic // stop was called
-	}
+	code := program.Run(ctx, version, os.Args[1:], os.Stderr)
+	stop()
+	os.Exit(code)
 }

@@ -34,7 +34,8 @@ func (o Operation) MarshalJSON() ([]byte, error) {
 		Status    string     `json:"status"`
 		Error     *errorBody `json:"error,omitempty"`
 		Name      string     `json:"name"`
-	}{StartTime: stamp(o.StartTime), EndTime: stamp(o.EndTime), Status: o.Status, Name: o.Name}
+		Percent   float64    `json:"percentComplete,omitempty"`
+	}{StartTime: stamp(o.StartTime), EndTime: stamp(o.EndTime), Status: o.Status, Name: o.Name, Percent: o.PercentComplete}
 	if o.Error != nil {
 		b := render(o.Error, o.Name)
 		out.Error = &b

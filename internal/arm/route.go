@@ -30,9 +30,11 @@ type Route struct {
 	// AnyHost routes answer under names that are not the server's, too: they
 	// repeat none.
 	AnyHost bool
-	// HTTP answers instead of Handler, on public routes only: the body is
-	// limited to 4 MiB, everything else is its own.
-	HTTP http.Handler
+	// HTTP answers instead of Handler: the body is limited to 4 MiB, everything
+	// else is its own. It needs no api-version. If the route is not public, the
+	// caller needs Action at Scope.
+	HTTP  http.Handler
+	Scope string
 }
 
 // Handler answers one request. An error that is no *resource.Error becomes a
@@ -51,6 +53,7 @@ type Request struct {
 	CorrelationID string
 	May           func(action, scope string) error // Forbidden unless the caller may, for routes without an Action
 	body          []byte
+	route         string // the pattern that matched; empty for none
 }
 
 // Var returns the path variable with this name.
@@ -97,4 +100,6 @@ type Operation struct {
 	StartTime time.Time
 	EndTime   time.Time // zero while in progress
 	Error     *resource.Error
+
+	PercentComplete float64 // while in progress, where it is known; zero leaves it out
 }

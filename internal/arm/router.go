@@ -66,8 +66,8 @@ func (r *Router) add(route Route) error {
 	if !ok {
 		return fmt.Errorf("route %s %s: the path has no leading slash", route.Method, route.Path)
 	}
-	if (route.Handler == nil) == (route.HTTP == nil) || route.HTTP != nil && !route.Public {
-		return fmt.Errorf("route %s %s: wants a Handler, or HTTP and Public", route.Method, route.Path)
+	if (route.Handler == nil) == (route.HTTP == nil) || route.HTTP != nil && !route.Public && (route.Action == "" || route.Scope == "") {
+		return fmt.Errorf("route %s %s: wants a Handler, or HTTP that is Public or has an Action and a Scope", route.Method, route.Path)
 	}
 	l, at := &leaf{route: route}, &r.root
 	segments := strings.Split(path, "/")

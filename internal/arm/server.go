@@ -45,6 +45,9 @@ type Server struct {
 	// Serves reports whether a Host header names this server; nil stands for
 	// yes. Absolute URLs in answers repeat it.
 	Serves func(host string) bool
+	// Observe hears of every request, with the pattern of its route, empty for
+	// none; nil for nobody.
+	Observe func(method, route string, status int, took time.Duration)
 }
 
 // NewServer returns the handler for the routes.
@@ -72,8 +75,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 			writeError(rec, hr.Method, e, r.RequestID)
 		}
 	}
+	took := time.Since(start)
+	if s.Observe != nil {
+		s.Observe(hr.Method, r.route, rec.status, took)
+	}
 	s.Log.InfoContext(hr.Context(), "request", "method", hr.Method, "path", fmt.Sprintf("%.512s", hr.URL.Path), "status", rec.status,
-		"duration", time.Since(start), "principal", r.Principal.ObjectID, "command", clip(hr.Header.Get("CommandName")), "request", r.RequestID)
+		"duration", took, "principal", r.Principal.ObjectID, "command", clip(hr.Header.Get("CommandName")), "request", r.RequestID)
 }
 
 // serve does the work of one request; what it returns is not yet answered. The
@@ -95,7 +102,8 @@ func (s *Server) serve(w http.ResponseWriter, r *Request) (err error) {
 		return resource.Errorf(resource.Invalid, "InvalidHostName",
 			"The host name '%.256s' is none of this server's. Use one that is in its certificate, or add this one to names in the server's config.", r.HTTP.Host)
 	}
-	if missing == nil && m.route.HTTP != nil {
+	r.route = m.route.Path
+	if missing == nil && m.route.HTTP != nil && m.route.Public {
 		m.route.HTTP.ServeHTTP(w, r.HTTP)
 		return nil
 	}
@@ -106,6 +114,13 @@ func (s *Server) serve(w http.ResponseWriter, r *Request) (err error) {
 	}
 	if missing != nil {
 		return missing
+	}
+	if m.route.HTTP != nil {
+		if err := s.Authorizer.Authorize(r.Principal, m.route.Action, m.route.Scope); err != nil {
+			return err
+		}
+		m.route.HTTP.ServeHTTP(w, r.HTTP)
+		return nil
 	}
 	r.Vars = m.vars
 	resp, err := s.call(r, m.route, segments)

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
-
 	"io"
 	"slices"
 	"strings"
@@ -12,6 +12,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/muster-vm/muster/internal/cli/output"
 )
@@ -27,6 +28,7 @@ type command struct {
 	rows    func(result any) (rows []any, columns []string) // what az makes it with where no query can
 	confirm bool                                            // ask before it runs
 	local   bool                                            // works on contexts alone and needs none
+	goal    string                                          // state that instances are to reach; running if empty
 	// run returns what to print, nil for nothing, or an *operation to wait for.
 	run func(ctx context.Context, c *call) (any, error)
 }
@@ -40,19 +42,25 @@ type call struct {
 	conn        *Connection
 	compute     *armcompute.ClientFactory
 	resources   *armresources.ClientFactory
-	explainable bool // a scale set is acted on, so that Muster.Fleet can tell more
+	explainable bool     // a scale set is acted on, so that Muster.Fleet can tell more
+	goal        string   // state that its instances are to reach
+	failures    []string // a line for each instance that failed to
 }
 
 // groups words the commands that have commands below them.
 var groups = map[string]string{
 	"account":         "Manage contexts: which server and subscription commands talk to",
+	"disk":            "Manage managed disks",
 	"group":           "Manage resource groups",
+	"image":           "Manage images of your own",
 	"monitor":         "See what is measured",
 	"monitor metrics": "See metrics of scale sets and instances",
 	"resource":        "List resources of all types",
+	"snapshot":        "Manage snapshots of disks",
 	"vm":              "See what a location offers: images, sizes, quotas",
 	"vm image":        "See the images that instances can be made from",
 	"vmss":            "Manage scale sets and their instances",
+	"vmss disk":       "Attach and detach managed disks",
 	"vmss nic":        "See network interfaces of instances",
 }
 
@@ -60,7 +68,7 @@ var groups = map[string]string{
 func Commands() []*cobra.Command {
 	root := &cobra.Command{}
 	byPath := map[string]*cobra.Command{"": root}
-	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), catalogCommands(), resourceCommands(), metricCommands()} {
+	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), catalogCommands(), resourceCommands(), metricCommands(), diskCommands(), imageCommands()} {
 		for _, row := range some {
 			parent, _ := cutLast(row.path)
 			parentOf(byPath, parent).AddCommand(row.cobra())
@@ -98,8 +106,21 @@ func parentOf(byPath map[string]*cobra.Command, path string) *cobra.Command {
 	return cmd
 }
 
+// flagError words as az does what is wrong with an option.
 func flagError(cmd *cobra.Command, err error) error {
-	return usage("%v\nNext: %s --help", err, cmd.CommandPath())
+	text := err.Error()
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok {
+		dashes := "--"
+		if e.GetSpecifiedShortnames() != "" {
+			dashes = "-"
+		}
+		text = "unrecognized arguments: " + dashes + e.GetSpecifiedName()
+	} else if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		text = fmt.Sprintf("argument --%s: invalid %s value: '%s'", e.GetFlag().Name, strings.TrimSuffix(e.GetFlag().Value.Type(), "64"), e.GetValue())
+	} else if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok {
+		text = fmt.Sprintf("argument --%s: expected one argument", e.GetFlag().Name)
+	}
+	return usage("%s\nNext: %s --help", text, cmd.CommandPath())
 }
 
 // cobra makes the command of a row.
@@ -109,6 +130,7 @@ func (row command) cobra() *cobra.Command {
 	cmd := &cobra.Command{Use: name, Short: row.short}
 	cmd.SetFlagErrorFunc(flagError)
 	required := c.register(cmd, row.takes)
+	c.completeNames(cmd, row)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.out, c.err, c.in = cmd.OutOrStdout(), cmd.ErrOrStderr(), cmd.InOrStdin()
 		if len(args) > 0 {
@@ -156,6 +178,9 @@ func (row command) do(ctx context.Context, c *call) (err error) {
 		}
 	}
 	c.explainable = strings.HasPrefix(row.path, "vmss ") && c.Group != "" && row.path != "vmss explain"
+	if c.goal = row.goal; c.goal == "" {
+		c.goal = "running"
+	}
 	result, err := row.run(ctx, c)
 	if op, ok := result.(*operation); ok && err == nil {
 		result, err = c.finish(ctx, op)

@@ -116,6 +116,9 @@ func (c *call) explainAnswer(answer *azcore.ResponseError) error {
 	if e.Target != "" {
 		lines = append(lines, "Target: "+e.Target)
 	}
+	if len(c.failures) > 0 {
+		e.Details = nil // they are of the same instances, without their names
+	}
 	if len(e.Details) > 0 {
 		lines = append(lines, "Exception Details:")
 	}
@@ -124,6 +127,12 @@ func (c *call) explainAnswer(answer *azcore.ResponseError) error {
 		if d.Target != "" {
 			lines = append(lines, "\tTarget: "+d.Target)
 		}
+	}
+	if len(c.failures) > 0 {
+		lines = append(lines, "Failed instances:")
+	}
+	for _, f := range c.failures {
+		lines = append(lines, "\t"+f)
 	}
 	if next := c.next(e.Code, e.Target); next != "" {
 		lines = append(lines, "Next: "+next)
@@ -140,6 +149,9 @@ func (c *call) next(code, target string) string {
 		if c.Name != "" && len(c.ids()) > 0 && c.Group != "" {
 			return fmt.Sprintf("muster vmss list-instances -g %s -n %s -o table", c.Group, c.Name)
 		}
+		if c.explainable {
+			return "muster vmss list -g " + c.Group + " -o table"
+		}
 		return "muster resource list -o table"
 	case "ImageNotFound", "PlatformImageNotFound":
 		return "muster vm image list --all -o table"
@@ -154,6 +166,9 @@ func (c *call) next(code, target string) string {
 			return "muster vm list-sizes -l " + orPlaceholder(c.Location, "LOCATION") + " -o table"
 		}
 		return ""
+	}
+	if target == "metricnames" {
+		return "muster monitor metrics list-definitions --resource ID -o table"
 	}
 	if c.Name != "" && c.explainable {
 		return fmt.Sprintf("muster vmss explain -g %s -n %s -o table", c.Group, c.Name)

@@ -7,6 +7,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 
 	"github.com/muster-vm/muster/internal/cli/output"
+	"github.com/muster-vm/muster/internal/cli/progress"
 )
 
 func (c *call) vms() *armcompute.VirtualMachineScaleSetVMsClient {
@@ -26,11 +27,11 @@ func instanceCommands() []command {
 			p, err := c.sets().BeginStart(ctx, c.Group, c.Name, &armcompute.VirtualMachineScaleSetsClientBeginStartOptions{VMInstanceIDs: c.some()})
 			return begin(p, err, nil)
 		}},
-		{path: "vmss stop", short: "Power instances off; they keep their place on a host", takes: target + "instance-ids skip-shutdown no-wait", run: func(ctx context.Context, c *call) (any, error) {
+		{path: "vmss stop", goal: "stopped", short: "Power instances off; they keep their place on a host", takes: target + "instance-ids skip-shutdown no-wait", run: func(ctx context.Context, c *call) (any, error) {
 			p, err := c.sets().BeginPowerOff(ctx, c.Group, c.Name, &armcompute.VirtualMachineScaleSetsClientBeginPowerOffOptions{VMInstanceIDs: c.some(), SkipShutdown: &c.SkipShutdown})
 			return begin(p, err, nil)
 		}},
-		{path: "vmss deallocate", short: "Power instances off and give up their place", takes: target + "instance-ids no-wait", run: func(ctx context.Context, c *call) (any, error) {
+		{path: "vmss deallocate", goal: "deallocated", short: "Power instances off and give up their place", takes: target + "instance-ids no-wait", run: func(ctx context.Context, c *call) (any, error) {
 			p, err := c.sets().BeginDeallocate(ctx, c.Group, c.Name, &armcompute.VirtualMachineScaleSetsClientBeginDeallocateOptions{VMInstanceIDs: c.some()})
 			return begin(p, err, nil)
 		}},
@@ -43,7 +44,7 @@ func instanceCommands() []command {
 				VMScaleSetReimageInput: &armcompute.VirtualMachineScaleSetReimageParameters{InstanceIDs: c.some().InstanceIDs}})
 			return begin(p, err, nil)
 		}},
-		{path: "vmss delete-instances", short: "Delete instances and lower the capacity", takes: target + "instance-ids! no-wait", run: func(ctx context.Context, c *call) (any, error) {
+		{path: "vmss delete-instances", goal: progress.Gone, short: "Delete instances and lower the capacity", takes: target + "instance-ids! no-wait", run: func(ctx context.Context, c *call) (any, error) {
 			p, err := c.sets().BeginDeleteInstances(ctx, c.Group, c.Name, armcompute.VirtualMachineScaleSetVMInstanceRequiredIDs{InstanceIDs: c.some().InstanceIDs}, nil)
 			return begin(p, err, nil)
 		}},

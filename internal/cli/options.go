@@ -36,6 +36,9 @@ type options struct {
 	Endpoint, State                     string
 	ServicePrincipal, SkipShutdown      bool
 
+	Source, StorageSKU, Zone, OSType, Disk, Caching string
+	SizeGB, LUN                                     int
+
 	Resource, Provider, Parent, Namespace string
 	Metrics, Aggregation, Dimension       []string
 	Grain, StartTime, EndTime, Offset     string
@@ -126,6 +129,18 @@ var optionTable = map[string]option{
 	"orderby":     str(func(o *options) *string { return &o.OrderBy }, "orderby", "", "", "Order of series, such as 'average desc'"),
 	"filter":      str(func(o *options) *string { return &o.Filter }, "filter", "", "", "Which series, such as \"VMName eq 'web_0'\""),
 	"metadata":    yes(func(o *options) *bool { return &o.Metadata }, "metadata", "", "Only which series there are"),
+	"source":      str(func(o *options) *string { return &o.Source }, "source", "", "", "What it is made from: id or name of a disk, snapshot or image, id of an instance, or file:///... or https://...#sha256=..."),
+	"size-gb": func(f *pflag.FlagSet, o *options) {
+		f.IntVarP(&o.SizeGB, "size-gb", "z", 0, "Size in GB (default that of the source)")
+	},
+	"storage-sku": str(func(o *options) *string { return &o.StorageSKU }, "sku", "", "", "Type of storage, such as Premium_LRS"),
+	"zone":        str(func(o *options) *string { return &o.Zone }, "zone", "", "", "Zone"),
+	"os-type":     str(func(o *options) *string { return &o.OSType }, "os-type", "", "", "Linux or Windows"),
+	"disk":        str(func(o *options) *string { return &o.Disk }, "disk", "", "", "Name or id of the managed disk"),
+	"lun": func(f *pflag.FlagSet, o *options) {
+		f.IntVar(&o.LUN, "lun", -1, "Place of the disk, from 0 (default the first free one)")
+	},
+	"caching": str(func(o *options) *string { return &o.Caching }, "caching", "", "", "None, ReadOnly or ReadWrite"),
 	"name-or-id": func(f *pflag.FlagSet, o *options) {
 		f.StringVarP(&o.Subscription, "name", "n", "", "Name or id of the subscription")
 		f.Lookup("name").Hidden = true

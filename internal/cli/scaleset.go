@@ -10,6 +10,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 
 	"github.com/muster-vm/muster/internal/cli/output"
+	"github.com/muster-vm/muster/internal/cli/progress"
 )
 
 // setTable is the query that az makes its tables of scale sets with.
@@ -24,7 +25,7 @@ func setCommands() []command {
 	return []command{
 		{path: "vmss create", short: "Create a scale set, by a direct PUT of its model", table: setTable, takes: "resource-group! name! image! location instance-count vm-sku " +
 			"admin-username admin-password ssh-key-values custom-data computer-prefix upgrade-mode zones tags no-wait", run: createSet},
-		{path: "vmss list", short: "List scale sets", table: "[]." + setTable, takes: "resource-group", run: listSets},
+		{path: "vmss list", short: "List scale sets", table: "[]." + setTable, takes: "resource-group", run: func(ctx context.Context, c *call) (any, error) { return allSets(ctx, c) }},
 		{path: "vmss show", short: "Show a scale set, or an instance", table: setTable, takes: "resource-group! name! instance-id", run: func(ctx context.Context, c *call) (any, error) {
 			if len(c.InstanceID) > 0 {
 				res, err := c.vms().Get(ctx, c.Group, c.Name, c.InstanceID[0], nil)
@@ -34,7 +35,7 @@ func setCommands() []command {
 		}},
 		{path: "vmss scale", short: "Change how many instances a scale set has", table: setTable, takes: "resource-group! name! new-capacity! no-wait", run: scaleSet},
 		{path: "vmss update", short: "Change members of a scale set", table: setTable, takes: "resource-group! name! set no-wait", run: updateSet},
-		{path: "vmss delete", short: "Delete a scale set and its instances", takes: "resource-group! name! no-wait", run: func(ctx context.Context, c *call) (any, error) {
+		{path: "vmss delete", goal: progress.Gone, short: "Delete a scale set and its instances", takes: "resource-group! name! no-wait", run: func(ctx context.Context, c *call) (any, error) {
 			p, err := c.sets().BeginDelete(ctx, c.Group, c.Name, nil)
 			return begin(p, err, nil)
 		}},
@@ -48,6 +49,14 @@ func setCommands() []command {
 			run: func(ctx context.Context, c *call) (any, error) {
 				return nil, c.wait(ctx, output.Flat, func(ctx context.Context) (any, error) { return c.set(ctx) })
 			}},
+		{path: "vmss costs", short: "Say what a scale set costs by the server's price file", takes: "resource-group! name!", shape: output.Wired,
+			table: "[{When:'now', Instances:now.instanceCount, PerHour:now.perHour, PerMonth:now.perMonth, Currency:currency}, {When:'allocated', Instances:allocated.instanceCount, PerHour:allocated.perHour, " +
+				"PerMonth:allocated.perMonth, Currency:currency}, {When:'at capacity', Instances:atCapacity.instanceCount, PerHour:atCapacity.perHour, PerMonth:atCapacity.perMonth, Currency:currency}]",
+			run: func(ctx context.Context, c *call) (any, error) {
+				var costs any
+				err := c.conn.get(ctx, c.setURL()+"/providers/Muster.Fleet/costs?api-version=2026-11-01", &costs)
+				return costs, err
+			}},
 		{path: "vmss explain", short: "Say what is wanted for a scale set and not done, and why", takes: "resource-group! name!",
 			table: "[].{Wanted:name, Instances:instanceCount, Ids:join(' ', instanceIds || `[]`), Code:code, RetryAt:retryAt, Reason:reason}", run: explainSet},
 	}
@@ -58,7 +67,7 @@ func (c *call) set(ctx context.Context) (armcompute.VirtualMachineScaleSet, erro
 	return res.VirtualMachineScaleSet, err
 }
 
-func listSets(ctx context.Context, c *call) (any, error) {
+func allSets(ctx context.Context, c *call) ([]*armcompute.VirtualMachineScaleSet, error) {
 	if c.Group == "" {
 		return collect(ctx, c.sets().NewListAllPager(nil), func(p armcompute.VirtualMachineScaleSetsClientListAllResponse) []*armcompute.VirtualMachineScaleSet {
 			return p.Value
@@ -85,6 +94,9 @@ func scaleSet(ctx context.Context, c *call) (any, error) {
 	}
 	if set.SKU.Capacity != nil && *set.SKU.Capacity == c.Capacity {
 		return nil, nil // as az
+	}
+	if c.Capacity == 0 {
+		c.goal = progress.Gone
 	}
 	set.SKU.Capacity = &c.Capacity
 	return c.putSet(ctx, armcompute.VirtualMachineScaleSet{Location: set.Location, SKU: set.SKU}, nil)
@@ -124,12 +136,8 @@ func createSet(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Location == "" {
-		group, err := c.groups().Get(ctx, c.Group, nil)
-		if err != nil {
-			return nil, err
-		}
-		c.Location = *group.Location
+	if err := c.locateInGroup(ctx); err != nil {
+		return nil, err
 	}
 	nic := &armcompute.VirtualMachineScaleSetNetworkConfiguration{Name: new("nic"), Properties: &armcompute.VirtualMachineScaleSetNetworkConfigurationProperties{
 		Primary: new(true), IPConfigurations: []*armcompute.VirtualMachineScaleSetIPConfiguration{{Name: new("ip")}}}}

@@ -10,7 +10,7 @@ import (
 // wait looks until a resource is in the state that was asked for.
 func (c *call) wait(ctx context.Context, s output.Shape, get func(context.Context) (any, error)) error {
 	if !c.Created && !c.Updated && !c.Deleted && !c.Exist && c.Custom == "" {
-		return usage("incorrect usage: --created | --updated | --deleted | --exists | --custom JMESPATH")
+		return problem("incorrect usage: --created | --updated | --deleted | --exists | --custom JMESPATH")
 	}
 	deadline := time.Now().Add(time.Duration(c.Timeout) * time.Second)
 	for {

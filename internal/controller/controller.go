@@ -46,6 +46,8 @@ type Options[K comparable] struct {
 	Resync     time.Duration                      // between resyncs; default 5 minutes
 	Workers    int                                // default 1
 	Log        *slog.Logger
+	// Observe hears of every reconcile; nil for nobody.
+	Observe func(controller string, took time.Duration, err error)
 }
 
 // keyState is what is remembered of a key that needs it.
@@ -133,7 +135,11 @@ func (c *Controller[K]) tooEarly(key K) time.Duration {
 func (c *Controller[K]) once(ctx context.Context, key K) {
 	begin := time.Now()
 	wakeAt, err := c.reconcile(ctx, key)
-	c.remember(key, err, time.Since(begin))
+	took := time.Since(begin)
+	c.remember(key, err, took)
+	if c.Observe != nil {
+		c.Observe(c.Name, took, err)
+	}
 	switch {
 	case err == nil:
 		if !wakeAt.IsZero() {

@@ -78,8 +78,8 @@ func TestADiskIsAttachedToOneInstanceAndGoesWhenItIsDetached(t *testing.T) {
 		if second := expect("attach again", "data2", "os"); second["data2"] == first["data2"] {
 			t.Error("the disk that was detached is back with its data")
 		}
-		if _, err := c.VMs.BeginUpdate(ctx, "lab", "web", "1", existing(), nil); !refusedWith(err, "InvalidParameter") {
-			t.Errorf("a managed disk that exists: %v", err)
+		if _, err := c.VMs.BeginUpdate(ctx, "lab", "web", "1", missing(), nil); !refusedWith(err, "SubscriptionNotFound") {
+			t.Errorf("a managed disk that is not there: %v", err)
 		}
 		if v := f.Ledger.Violations(); len(v) > 0 {
 			t.Error(v)
@@ -87,7 +87,7 @@ func TestADiskIsAttachedToOneInstanceAndGoesWhenItIsDetached(t *testing.T) {
 	})
 }
 
-func existing() armcompute.VirtualMachineScaleSetVM {
+func missing() armcompute.VirtualMachineScaleSetVM {
 	id := "/subscriptions/s/resourceGroups/lab/providers/Microsoft.Compute/disks/d"
 	return armcompute.VirtualMachineScaleSetVM{Location: new(fleettest.Location), Properties: &armcompute.VirtualMachineScaleSetVMProperties{
 		StorageProfile: &armcompute.StorageProfile{DataDisks: []*armcompute.DataDisk{{Lun: new(int32(3)),

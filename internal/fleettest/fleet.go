@@ -24,6 +24,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/cloud"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/compute/sim"
 	"github.com/muster-vm/muster/internal/host/image"
@@ -46,18 +47,20 @@ type Options struct {
 	Config     func(*server.Config)
 	Backend    func(store.Backend) store.Backend   // wraps the store of each start
 	Driver     func(compute.Driver) compute.Driver // wraps each host's driver at each start
+	Vault      func(server.Vault) server.Vault     // wraps the contents of disks at each start
 	Dead       func() bool                         // whether the process was killed: nobody answers then; nil for never
 	Log        *slog.Logger                        // nil for none
 }
 
-// Fleet is a simulated fleet and the control plane over it. The store and the
-// hosts outlive the control plane, as disks and machines do.
+// Fleet is a simulated fleet and the control plane over it. The store, the hosts
+// and the contents of disks outlive the control plane, as disks and machines do.
 type Fleet struct {
 	Ledger *sim.Ledger // of every machine that the hosts ever had
 	opts   Options
 	db     *memstore.DB
 	images *image.Catalogue
 	hosts  []server.HostPart
+	vault  server.Vault
 
 	session store.Backend
 	plane   atomic.Pointer[server.Plane] // nil while it does not run
@@ -79,7 +82,7 @@ func New(t testing.TB, opts Options) *Fleet {
 		t.Fatal(err)
 	}
 	f := &Fleet{Ledger: &sim.Ledger{}, opts: opts, db: memstore.New(), images: images}
-	f.hosts = server.SimulatedHosts(f.config(), opts.Population, images, f.Ledger)
+	f.hosts, f.vault = server.SimulatedHosts(f.config(), opts.Population, images, f.Ledger), server.SimulatedVault(images, opts.Population)
 	t.Cleanup(func() {
 		f.Stop()
 		for _, h := range f.hosts {
@@ -141,7 +144,11 @@ func (f *Fleet) Start(ctx context.Context) error {
 			hosts[i].Driver = f.opts.Driver(hosts[i].Driver)
 		}
 	}
-	plane, err := server.Assemble(ctx, server.Parts{Config: f.config(), Backend: f.session, Identity: who, Images: f.images, Hosts: hosts, Log: f.opts.Log})
+	vault := f.vault
+	if f.opts.Vault != nil {
+		vault = f.opts.Vault(vault)
+	}
+	plane, err := server.Assemble(ctx, server.Parts{Config: f.config(), Backend: f.session, Identity: who, Images: f.images, Hosts: hosts, Vault: vault, Log: f.opts.Log})
 	if err != nil {
 		return errors.Join(err, f.session.Close())
 	}
@@ -199,6 +206,9 @@ func (f *Fleet) Disks(ctx context.Context, instance int64) map[string]string {
 	}
 	return nil
 }
+
+// Contents lists the disks, snapshots and images that have a content.
+func (f *Fleet) Contents(ctx context.Context) ([]disk.UID, error) { return f.vault.List(ctx) }
 
 // Records returns how many records of scale sets the store has: all but ended
 // operations, their outcomes and leases.

@@ -6,13 +6,15 @@ import (
 	"iter"
 	"sync"
 
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/server"
 	"github.com/muster-vm/muster/internal/store"
 )
 
-// Fuse kills a control plane at its n-th call of the store or of a driver: from
+// Fuse kills a control plane at its n-th call of the store, a driver or the vault: from
 // then on every call fails, and so does every request of its clients. Wire it
-// into Options by Backend, Driver and Dead. Once blown it can be mended, for the
+// into Options by Backend, Driver, Vault and Dead. Once blown it can be mended, for the
 // next start.
 type Fuse struct {
 	After bool // the fatal call has its effect, only its answer is lost
@@ -118,6 +120,11 @@ func (d fusedDriver) Power(ctx context.Context, fence compute.Fence, id compute.
 	return d.fuse.do(func() error { return d.Driver.Power(ctx, fence, id, want) })
 }
 
+// Refit implements compute.Driver.
+func (d fusedDriver) Refit(ctx context.Context, fence compute.Fence, spec compute.Spec) error {
+	return d.fuse.do(func() error { return d.Driver.Refit(ctx, fence, spec) })
+}
+
 // List implements compute.Driver.
 func (d fusedDriver) List(ctx context.Context) iter.Seq2[compute.VM, error] {
 	return func(yield func(compute.VM, error) bool) {
@@ -139,3 +146,32 @@ func (d fusedDriver) Get(ctx context.Context, id compute.VMID) (vm compute.VM, e
 
 // Notify implements compute.Notifier.
 func (d fusedDriver) Notify(f func(compute.VMID)) { d.notifier.Notify(f) }
+
+// Vault returns a vault that burns the fuse.
+func (f *Fuse) Vault(v server.Vault) server.Vault { return fusedVault{v, f} }
+
+type fusedVault struct {
+	server.Vault
+	fuse *Fuse
+}
+
+// Make implements server.Vault.
+func (v fusedVault) Make(ctx context.Context, o disk.Order) (made disk.Made, err error) {
+	err = v.fuse.do(func() error { made, err = v.Vault.Make(ctx, o); return err })
+	return made, err
+}
+
+// Grow implements server.Vault.
+func (v fusedVault) Grow(ctx context.Context, uid disk.UID, sizeGB int, at *disk.Attachment) error {
+	return v.fuse.do(func() error { return v.Vault.Grow(ctx, uid, sizeGB, at) })
+}
+
+// SetAside implements server.Vault.
+func (v fusedVault) SetAside(ctx context.Context, uid disk.UID) error {
+	return v.fuse.do(func() error { return v.Vault.SetAside(ctx, uid) })
+}
+
+// Remove implements server.Vault.
+func (v fusedVault) Remove(ctx context.Context, uid disk.UID) error {
+	return v.fuse.do(func() error { return v.Vault.Remove(ctx, uid) })
+}

@@ -191,7 +191,7 @@ func (s *transcript) step(text string) string {
 			header.Set(name, s.expand(value))
 		}
 	}
-	return s.record(s.send(method, s.expand(target), header, body))
+	return s.record(s.send(method, s.expand(target), header, s.expand(body)))
 }
 
 // answer is what came back.

@@ -25,13 +25,15 @@ type Options struct {
 	Fabric  fabric.Fabric
 	Store   *store.Store
 	Log     *slog.Logger
-	Size    func(name string) (vmss.Size, bool) // the table of VM sizes
-	VCPUs   int                                 // for instances, overcommit included
-	Memory  int                                 // MB for instances, overcommit included
-	Lease   store.Lease                         // this process's hold on the host; its revision fences driver calls
-	Workers int                                 // default 16
-	Grace   time.Duration                       // for a guest to shut down; default 30 s
-	Metrics *metrics.Recorder                   // hears what machines use; nil for nobody
+	Size    func(name string) (vmss.Size, bool)                    // the table of VM sizes
+	VCPUs   int                                                    // for instances, overcommit included
+	Memory  int                                                    // MB for instances, overcommit included
+	Lease   store.Lease                                            // this process's hold on the host; its revision fences driver calls
+	Workers int                                                    // default 16
+	Grace   time.Duration                                          // for a guest to shut down; default 30 s
+	Metrics *metrics.Recorder                                      // hears what machines use; nil for nobody
+	Observe func(controller string, took time.Duration, err error) // hears of every reconcile; nil for nobody
+	NoLimit bool                                                   // disks may do what the host's can, and not what their type and size allow
 }
 
 // Host carries out the rows of one host. Make it with New, then Run it.
@@ -56,7 +58,7 @@ func New(o Options) *Host {
 	h.room = room{vcpus: o.VCPUs, memory: o.Memory, taken: map[vmss.InstanceKey]claim{}}
 	h.journal = journal{store: o.Store, fence: o.Lease.Held(), log: o.Log, pending: map[vmss.InstanceKey]vmss.Observation{}, wake: make(chan struct{}, 1)}
 	h.controller = controller.New(controller.Options[vmss.InstanceKey]{Name: "instance", Reconciler: h, List: h.keys,
-		Resync: 5 * time.Minute, Workers: o.Workers, Log: o.Log})
+		Resync: 5 * time.Minute, Workers: o.Workers, Log: o.Log, Observe: o.Observe})
 	if n, ok := o.Driver.(compute.Notifier); ok {
 		n.Notify(func(id compute.VMID) { h.controller.Poke(keyOf(id)) })
 	}

@@ -103,7 +103,7 @@ func (s *scene) machine() *plan.Machine {
 		return nil
 	}
 	return &plan.Machine{Disks: s.vm.ID.Disks, Boots: s.vm.Boots, State: plan.MachineState(s.vm.State), Since: s.vm.Since,
-		Matches: s.vm.Hash == s.spec.Hash(), Fault: s.vm.Fault}
+		Matches: s.vm.Hash == s.spec.Hash(), Fits: s.vm.Fit == s.spec.Fit(), Fault: s.vm.Fault}
 }
 
 // do makes the one driver call that the step names, and looks again.
@@ -121,6 +121,8 @@ func (h *Host) do(ctx context.Context, s *scene, step plan.Step) error {
 		err = h.Driver.Delete(ctx, fence, s.vm.ID, disposals[step.Keep])
 	case plan.Forget:
 		err = h.forget(ctx, fence, s)
+	case plan.Refit:
+		err = h.Driver.Refit(ctx, fence, s.spec)
 	case plan.SetPower:
 		err = h.power(ctx, fence, s, step)
 	}

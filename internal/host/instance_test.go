@@ -29,12 +29,17 @@ func TestRowsAreCarriedOutWithThePlannedCallsAlone(t *testing.T) {
 			{"reapply", func(*vmss.Instance) {}, nil},
 			{"restart", func(r *vmss.Instance) { r.Boots++; r.Graceful = true }, []string{"power 0.1 running boots 2 gracefully"}},
 			{"power off", func(r *vmss.Instance) { r.Power = vmss.PowerStopped }, []string{"power 0.1 stopped boots 2 gracefully"}},
+			{"attach while stopped", func(r *vmss.Instance) { r.Attached = []vmss.Disk{{LUN: 2, SizeGB: 1, Attached: 8}} },
+				[]string{"refit 0.1 with 2 data disks"}},
 			{"deallocate", func(r *vmss.Instance) { r.Power = vmss.PowerDeallocated }, []string{"power 0.1 deallocated boots 2 gracefully"}},
 			{"start", func(r *vmss.Instance) { r.Power, r.Graceful = vmss.PowerRunning, false }, []string{"power 0.1 running boots 2"}},
-			{"hard power off", func(r *vmss.Instance) { r.Power = vmss.PowerStopped }, []string{"power 0.1 stopped boots 2"}},
-			{"start again", func(r *vmss.Instance) { r.Power = vmss.PowerRunning }, []string{"power 0.1 running boots 2"}},
+			{"detach", func(r *vmss.Instance) { r.Attached = nil }, []string{"refit 0.1 with 1 data disks"}},
+			{"attach and restart", func(r *vmss.Instance) { r.Attached, r.Boots = []vmss.Disk{{LUN: 2, SizeGB: 1, Attached: 9}}, 3 },
+				[]string{"power 0.1 running boots 3", "refit 0.1 with 2 data disks"}},
+			{"hard power off", func(r *vmss.Instance) { r.Power = vmss.PowerStopped }, []string{"power 0.1 stopped boots 3"}},
+			{"start again", func(r *vmss.Instance) { r.Power = vmss.PowerRunning }, []string{"power 0.1 running boots 3"}},
 			{"other hardware", func(r *vmss.Instance) { r.Revision = 2 },
-				[]string{"power 0.1 stopped boots 2 gracefully", "delete 0.1 keeping disks", "create 0.1 boots 2"}},
+				[]string{"power 0.1 stopped boots 3 gracefully", "delete 0.1 keeping disks", "create 0.1 boots 3"}},
 		} {
 			row := s.change(0, tt.edit)
 			seen := s.settle(0)
@@ -55,19 +60,19 @@ func (s *stage) reimage(before map[string]string) {
 	}
 	s.change(0, func(r *vmss.Instance) { r.Disks++ })
 	s.settle(0)
-	s.expect("reimage", "delete 0.1 keeping data", "create 0.2 boots 2")
+	s.expect("reimage", "delete 0.1 keeping data", "create 0.2 boots 3")
 	if now := s.driver.Disks(vmid(0, 2)); now["os"] == before["os"] || now["data0"] != before["data0"] {
 		s.t.Errorf("after a reimage disks were %v and are now %v", before, now)
 	}
 	s.change(0, func(r *vmss.Instance) { r.Disks++; r.DataDisks++ })
 	s.settle(0)
-	s.expect("reimage all", "delete 0.2 keeping data", "create 0.3 boots 2")
+	s.expect("reimage all", "delete 0.2 keeping data", "create 0.3 boots 3")
 	if now := s.driver.Disks(vmid(0, 3)); now["data0"] == before["data0"] {
 		s.t.Errorf("after a reimage of all disks were %v and are now %v", before, now)
 	}
 	s.change(0, func(r *vmss.Instance) { r.Deleting, r.DeleteReason = true, "scale in" })
 	s.settle(0)
-	s.expect("delete", "power 0.3 stopped boots 2 gracefully", "delete 0.3 all", "delete 0.3 all")
+	s.expect("delete", "power 0.3 stopped boots 3 gracefully", "delete 0.3 all", "delete 0.3 all")
 	if ids, ports := s.machines(), s.ports(); len(ids) > 0 || len(ports) > 0 {
 		s.t.Errorf("left behind: machines %v, ports %v", ids, ports)
 	}

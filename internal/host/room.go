@@ -21,6 +21,16 @@ type room struct {
 // claim is what one instance holds.
 type claim struct{ vcpus, memory int }
 
+// Room is how full a host is, overcommit included.
+type Room struct{ VCPUs, TakenVCPUs, MemoryMB, TakenMemoryMB int }
+
+// Room returns how full the host is.
+func (h *Host) Room() Room {
+	h.room.mu.Lock()
+	defer h.room.mu.Unlock()
+	return Room{h.room.vcpus, h.room.usedVCPUs, h.room.memory, h.room.usedMemory}
+}
+
 // hold notes a claim, whether or not there is room: the machine is there.
 func (r *room) hold(key vmss.InstanceKey, c claim) {
 	r.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/host/guest"
@@ -31,8 +32,11 @@ func (h *Host) spec(set vmss.ScaleSet, row vmss.Instance, rev vmss.Revision) (co
 	id := vmid(set.UID, row)
 	m := rev.Model
 	s := compute.Spec{ID: id, Name: vmss.InstanceName(set.ID.Name(), row.ID), VCPUs: size.VCPUs, MemoryMB: size.MemoryMB,
-		Image: m.Image.Digest, OSDiskGB: m.OSDisk.SizeGB, Boots: row.Boots}
-	if s.DataDisks = dataDisks(m, row); len(s.DataDisks) < len(m.DataDisks)+len(row.Attached) {
+		Image: m.Image.Digest, OSDiskGB: m.OSDisk.SizeGB, Boots: row.Boots, Ephemeral: m.OSDisk.Ephemeral}
+	if !m.OSDisk.Ephemeral { // that is storage of the host's own, which has no type
+		s.OSLimit = h.limit(m.OSDisk, cmp.Or(m.OSDisk.SizeGB, m.Image.SizeGB))
+	}
+	if s.DataDisks = h.dataDisks(m, row); len(s.DataDisks) < len(m.DataDisks)+len(row.Attached) {
 		return s, resource.Errorf(resource.Invalid, "InvalidParameter", "A data disk that is attached to instance %s alone has the LUN of one in its model. Detach it, and attach it at another LUN.", row.ID)
 	}
 	for i := range max(1, len(m.NICs)) {
@@ -51,12 +55,33 @@ func (h *Host) spec(set vmss.ScaleSet, row vmss.Instance, rev vmss.Revision) (co
 }
 
 // dataDisks lists the data disks of model and row by LUN, one for each.
-func dataDisks(m vmss.Model, row vmss.Instance) (all []compute.Disk) {
+func (h *Host) dataDisks(m vmss.Model, row vmss.Instance) (all []compute.Disk) {
 	for _, d := range slices.Concat(m.DataDisks, row.Attached) {
-		all = append(all, compute.Disk{LUN: d.LUN, SizeGB: d.SizeGB, Generation: row.DiskGeneration(d)})
+		c := compute.Disk{LUN: d.LUN, SizeGB: d.SizeGB, Generation: row.DiskGeneration(d), Limit: h.limit(d, d.SizeGB)}
+		if d.Volume != "" { // its content has a size, and is the same whenever it is attached
+			c.Volume, c.SizeGB, c.Generation = d.Volume, 0, 0
+		}
+		all = append(all, c)
 	}
 	slices.SortStableFunc(all, func(a, b compute.Disk) int { return cmp.Compare(a.LUN, b.LUN) })
 	return slices.CompactFunc(all, func(a, b compute.Disk) bool { return a.LUN == b.LUN })
+}
+
+// limit returns what a disk of this size may do: what was asked for, or else what
+// its type allows.
+func (h *Host) limit(d vmss.Disk, sizeGB int) compute.Limit {
+	if h.NoLimit {
+		return compute.Limit{}
+	}
+	usual, burst := disk.LimitOf(d.StorageType, sizeGB), disk.BurstOf(d.StorageType, sizeGB)
+	l := compute.Limit{IOPS: cmp.Or(d.IOPS, usual.IOPS), MBps: cmp.Or(d.MBps, usual.MBps)}
+	if burst.IOPS > l.IOPS {
+		l.BurstIOPS = burst.IOPS
+	}
+	if burst.MBps > l.MBps {
+		l.BurstMBps = burst.MBps
+	}
+	return l
 }
 
 // passwordHash returns the crypt(3) form of a model's password. The salt

@@ -249,6 +249,11 @@ func (r *recorder) Power(ctx context.Context, f compute.Fence, id compute.VMID, 
 	return r.Driver.Power(ctx, f, id, want)
 }
 
+func (r *recorder) Refit(ctx context.Context, f compute.Fence, spec compute.Spec) error {
+	r.note("refit %d.%d with %d data disks", spec.ID.Instance, spec.ID.Disks, len(spec.DataDisks))
+	return r.Driver.Refit(ctx, f, spec)
+}
+
 // expect checks the calls since the last time. Calls for one instance come in
 // order; those for several come in any, and are sorted by it.
 func (s *stage) expect(what string, want ...string) {

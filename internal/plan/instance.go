@@ -16,6 +16,7 @@ type Machine struct {
 	State   MachineState //
 	Since   time.Time    // of the state
 	Matches bool         // made from the spec that row and model ask for
+	Fits    bool         // has the data disks and limits that row and model ask for
 	Fault   string       // why it stopped by itself, if not by its guest's wish
 }
 
@@ -41,6 +42,7 @@ const (
 	Make     Action = "create"   // driver.Create from the row's spec
 	Unmake   Action = "delete"   // driver.Delete, Keep says what stays
 	SetPower Action = "power"    // driver.Power
+	Refit    Action = "refit"    // driver.Refit to the row's spec
 	Forget   Action = "clean up" // what is left of a deleted instance: kept disks, its address
 )
 
@@ -115,11 +117,22 @@ func Instance(row vmss.Instance, seen vmss.Observation, vm *Machine, now time.Ti
 	case !vm.Matches:
 		return Step{Do: Unmake, Keep: KeepDisks, Why: "its hardware changes"}
 	}
+	if !vm.Fits && fittable(row, vm) {
+		return Step{Do: Refit, Why: "its disks or limits change"}
+	}
 	switch row.Power {
 	case vmss.PowerStopped, vmss.PowerDeallocated:
 		return down(row, vm)
 	}
 	return run(row, seen, vm, now)
+}
+
+// fittable reports whether now is the time to change the disks of a machine that
+// stays. One that goes down anyway, or boots again, goes first: its guest need not
+// let go of a disk then.
+func fittable(row vmss.Instance, vm *Machine) bool {
+	goesDown := row.Power != vmss.PowerRunning || vm.Boots < row.Boots
+	return vm.State != MachineStopping && (!up(vm) || !goesDown)
 }
 
 // DiedCode is the code of a failure that was not a call's but the machine's: it

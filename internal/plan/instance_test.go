@@ -18,7 +18,7 @@ func TestInstanceScenarios(t *testing.T) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			row := vmss.Instance{Power: vmss.PowerRunning, Boots: 1, Disks: 1, DataDisks: 1, Generation: 1, DeleteReason: "scale in"}
 			seen := vmss.Observation{}
-			vm := &plan.Machine{Disks: 1, Boots: 1, Since: epoch, Matches: !d.HasArg("differs")}
+			vm := &plan.Machine{Disks: 1, Boots: 1, Since: epoch, Matches: !d.HasArg("differs"), Fits: !d.HasArg("unfit")}
 			var s string
 			d.MaybeScanArgs(t, "generation", &row.Generation)
 			d.MaybeScanArgs(t, "seen", &seen.Generation)
@@ -69,11 +69,14 @@ func TestAHostComesToRest(t *testing.T) {
 		var vm *plan.Machine
 		if rapid.Bool().Draw(t, "exists") {
 			vm = &plan.Machine{Disks: rapid.Int64Range(1, row.Disks).Draw(t, "its disks"), Boots: rapid.Int64Range(1, row.Boots).Draw(t, "its boots"),
-				State: rapid.SampledFrom(states).Draw(t, "state"), Matches: rapid.Bool().Draw(t, "matches")}
+				State: rapid.SampledFrom(states).Draw(t, "state"), Matches: rapid.Bool().Draw(t, "matches"), Fits: rapid.Bool().Draw(t, "fits")}
 		}
 		for range 12 {
 			step := plan.Instance(row, seen, vm, epoch)
 			if step.Settled {
+				if vm != nil && !row.Deleting && (!vm.Matches || !vm.Fits) {
+					t.Fatalf("it rests with the wrong machine %+v", vm)
+				}
 				return
 			}
 			vm = carryOut(t, row, &seen, vm, step)
@@ -89,7 +92,9 @@ func carryOut(t *rapid.T, row vmss.Instance, seen *vmss.Observation, vm *plan.Ma
 		if vm != nil && vm.State != plan.MachineIncomplete {
 			t.Fatalf("a second machine is made beside %+v", vm)
 		}
-		return &plan.Machine{Disks: row.Disks, Boots: row.Boots, State: plan.MachineStarting, Matches: true}
+		return &plan.Machine{Disks: row.Disks, Boots: row.Boots, State: plan.MachineStarting, Matches: true, Fits: true}
+	case plan.Refit:
+		vm.Fits = true
 	case plan.Unmake:
 		return nil
 	case plan.Forget:

@@ -16,7 +16,8 @@ import (
 type Population struct {
 	Hosts  []Host
 	Boot   Boot
-	Faults []Fault // the first that applies to a call is taken
+	Copy   time.Duration // that making the content of a disk, snapshot or image takes; 0 stands for two seconds
+	Faults []Fault       // the first that applies to a call is taken
 	Load   Load
 	Seed   uint64
 }
@@ -51,12 +52,13 @@ type Load struct {
 // Op names what a fault strikes.
 type Op string
 
-// The ops. The first four refuse a call of the driver; the last two strike a
+// The ops. The first five refuse a call of the driver; the last two strike a
 // guest whose boot was accepted.
 const (
 	Create Op = "create"
 	Delete Op = "delete"
 	Power  Op = "power"
+	Refit  Op = "refit"
 	List   Op = "list"
 	NoBoot Op = "boot" // the guest stops with the fault's message instead of coming up
 	Hang   Op = "hang" // the guest never reports ready

@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"github.com/muster-vm/muster/internal/backup"
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/durable"
 	"github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/compute/qemu"
+	"github.com/muster-vm/muster/internal/host/volume"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/store/etcdstore"
@@ -157,6 +159,9 @@ func Restore(ctx context.Context, c Config, o RestoreOptions, out io.Writer, log
 	for _, id := range lost.machines {
 		fmt.Fprintf(out, "the next start removes virtual machine %s\n", id)
 	}
+	if err := lost.tellOfContents(state, out); err != nil {
+		return err
+	}
 	return setDisksAside(state, lost.disks, out)
 }
 
@@ -192,6 +197,9 @@ func finishRestore(state string, out io.Writer) error {
 type lost struct {
 	machines, disks []compute.VMID // disks: of those without a machine, as muster down leaves them
 	why             []string       // a line for each
+
+	contents []disk.UID // of disks, snapshots and images that were made after the backup
+	missing  []string   // ids of those whose content is not here
 }
 
 // checkRestored reads the restored records as a server does, and finds the
@@ -207,7 +215,39 @@ func checkRestored(ctx context.Context, b store.Backend, file, state string, log
 	}
 	disks, err := qemu.KeptDisks(filepath.Join(state, computeDir))
 	l.machines, l.disks = l.unknown(s, machines, ""), l.unknown(s, disks, " (disks only)")
-	return l, err
+	return l, errors.Join(err, l.compareContents(s, state))
+}
+
+// compareContents finds the contents of which the records do not speak, and the
+// records whose content is not here: backups have no contents.
+func (l *lost) compareContents(s *store.Store, state string) error {
+	found, err := volume.Contents(filepath.Join(state, volumeDir))
+	here := map[disk.UID]bool{}
+	for _, uid := range found {
+		here[uid] = true
+		if _, ok := s.DiskByUID(uid); !ok {
+			l.contents = append(l.contents, uid)
+		}
+	}
+	for _, e := range store.All(s, store.Disks) {
+		if made, ok := store.Get(s, store.DiskStates, e.Value.UID); ok && made.Value.Ready && !here[e.Value.UID] {
+			l.missing = append(l.missing, e.Value.ID.String())
+		}
+	}
+	return err
+}
+
+// tellOfContents moves the contents out of the way that a server would remove, for
+// they are nobody's now, and says which are missing.
+func (l *lost) tellOfContents(state string, out io.Writer) error {
+	to := filepath.Join(state, "replaced-volumes-"+time.Now().UTC().Format("20060102T150405.000Z"))
+	if n := len(l.contents); n > 0 {
+		fmt.Fprintf(out, "the contents of %d disks, snapshots and images that were made after the backup are now in %s\n", n, to)
+	}
+	for _, id := range l.missing {
+		fmt.Fprintf(out, "the content of %s is not in %s: put its file there before the server starts, or delete the resource\n", id, filepath.Join(state, volumeDir))
+	}
+	return volume.SetAside(filepath.Join(state, volumeDir), to, l.contents)
 }
 
 // unknown returns those of the ids that have no row, or one that is to have

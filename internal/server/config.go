@@ -3,14 +3,17 @@ package server
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"slices"
 	"time"
 
-	"sigs.k8s.io/yaml"
+	"github.com/prometheus/common/model"
 
+	"github.com/muster-vm/muster/internal/host/volume"
+	"github.com/muster-vm/muster/internal/metrics/remotewrite"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -33,6 +36,7 @@ type Config struct {
 	Limits     Limits         `json:"limits"`
 	Metrics    Metrics        `json:"metrics"`
 	Quotas     map[string]int `json:"quotas"` // limit by usage name, such as "cores"
+	Prices     string         `json:"prices"` // file with what instances cost; empty for none
 	Etcd       Etcd           `json:"etcd"`
 	Simulation string         `json:"simulation"` // file with a population, for driver "sim"; empty for the default one
 
@@ -49,6 +53,7 @@ type Host struct {
 	Zones            []string `json:"zones"`            // zones that this machine stands in for
 	FaultDomains     int      `json:"faultDomains"`     // fault domains that it stands in for
 	Accel            string   `json:"accel"`            // QEMU's accelerator; empty: found out by booting a guest
+	DiskLimits       bool     `json:"diskLimits"`       // hold disks to the IOPS and MB/s of their type and size
 }
 
 // Network is the default network of instances.
@@ -60,21 +65,55 @@ type Network struct {
 type Images struct {
 	Tiny      string   `json:"tiny"`      // directory of the built-in guest, as make guest builds it
 	Catalogue string   `json:"catalogue"` // file with further images; empty for none
-	Allowed   []string `json:"allowed"`   // directories that catalogue files may point into
+	Allowed   []string `json:"allowed"`   // directories that catalogue files may point into, and imports come from
+	Hosts     []string `json:"hosts"`     // web servers that imports may come from whatever address they have
 }
 
 // Limits are the bounds on requests.
 type Limits struct {
 	Capacity int `json:"capacity"` // instances of one scale set
+	ImageGB  int `json:"imageGB"`  // size of a disk that is imported
 }
 
 // Metrics is how instances are measured.
 type Metrics struct {
-	Interval string `json:"interval"` // between two samples, such as "10s"; "0" measures nothing
+	Interval  string `json:"interval"`  // between two samples, such as "10s"; "0" measures nothing
+	Retention string `json:"retention"` // of the series of scale sets, such as "90d"
+	// Listen is a loopback host:port that Prometheus scrapes without a token; empty
+	// for none.
+	Listen      string                 `json:"listen"`
+	RemoteWrite []remotewrite.Receiver `json:"remoteWrite"` // that get the series of scale sets
 }
 
 // interval returns the time between two samples, 0 for none.
 func (m Metrics) interval() (time.Duration, error) { return time.ParseDuration(m.Interval) }
+
+// check tells bad what is wrong with the metrics' part.
+func (m Metrics) check(bad func(key, format string, args ...any)) {
+	if d, err := m.interval(); err != nil || d != 0 && (d < time.Second || d > time.Minute) {
+		bad("metrics.interval", "The interval %q is not one from 1s to 1m, or 0 to measure nothing.", m.Interval)
+	}
+	if d, err := m.retention(); err != nil || d < time.Hour {
+		bad("metrics.retention", "The retention %q is not a duration from 1h on, such as 90d.", m.Retention)
+	}
+	if m.Listen != "" {
+		host, _, err := net.SplitHostPort(m.Listen)
+		if a, e := netip.ParseAddr(host); err != nil || e != nil || !a.IsLoopback() {
+			bad("metrics.listen", "The address %q is not a loopback one with a port, such as 127.0.0.1:9464. From elsewhere, scrape /metrics of the API with a token.", m.Listen)
+		}
+	}
+	for i, r := range m.RemoteWrite {
+		if err := r.Check(); err != nil {
+			bad(fmt.Sprintf("metrics.remoteWrite[%d]", i), "The receiver cannot be used: %v.", err)
+		}
+	}
+}
+
+// retention returns how long the series of scale sets are kept.
+func (m Metrics) retention() (time.Duration, error) {
+	d, err := model.ParseDuration(m.Retention)
+	return time.Duration(d), err
+}
 
 // Etcd is where state is kept. No endpoints means the embedded etcd.
 type Etcd struct {
@@ -88,11 +127,11 @@ type Etcd struct {
 func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8443", Driver: "qemu", Location: "local", LogLevel: "info",
-		Host:    Host{Name: "host-1", CPUOvercommit: 8, MemoryOvercommit: 1, Zones: []string{"1", "2", "3"}, FaultDomains: 5},
+		Host:    Host{Name: "host-1", CPUOvercommit: 8, MemoryOvercommit: 1, Zones: []string{"1", "2", "3"}, FaultDomains: 5, DiskLimits: true},
 		Network: Network{Prefix: "10.240.0.0/16"},
 		Images:  Images{Tiny: "/usr/share/muster/tiny"},
-		Limits:  Limits{Capacity: 1000},
-		Metrics: Metrics{Interval: "10s"},
+		Limits:  Limits{Capacity: 1000, ImageGB: volume.DefaultMaxGB},
+		Metrics: Metrics{Interval: "10s", Retention: "90d"},
 	}
 }
 
@@ -103,8 +142,11 @@ func Load(file string, over Config) (Config, error) {
 	if err != nil {
 		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file cannot be read: %v.", err)
 	}
-	if err := yaml.UnmarshalStrict(raw, &over); err != nil {
-		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file %s is not valid: %v. `muster config` prints one that is.", file, err)
+	if err := readYAML(raw, &over); err != nil {
+		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file %s is not valid: %v. `muster config show` prints one that is.", file, err)
+	}
+	if over.Host.Zones == nil {
+		over.Host.Zones = []string{} // null is none, and not the zones that there are elsewhere
 	}
 	return over, nil
 }
@@ -121,18 +163,13 @@ func (c Config) Validate() error {
 	if !slices.Contains([]string{"qemu", "sim"}, c.Driver) {
 		bad("driver", "The driver %q is neither qemu nor sim.", c.Driver)
 	}
-	if p, err := netip.ParsePrefix(c.Network.Prefix); err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 28 {
-		bad("network.prefix", "The network prefix %q is not an IPv4 prefix between /8 and /28.", c.Network.Prefix)
-	}
-	if c.Host.CPUOvercommit <= 0 || c.Host.MemoryOvercommit <= 0 {
-		bad("host", "Overcommit is a positive number: 1 promises what there is.")
-	}
-	if c.Limits.Capacity < 1 {
-		bad("limits.capacity", "A scale set must be allowed at least one instance.")
-	}
-	if d, err := c.Metrics.interval(); err != nil || d != 0 && (d < time.Second || d > time.Minute) {
-		bad("metrics.interval", "The interval %q is not one from 1s to 1m, or 0 to measure nothing.", c.Metrics.Interval)
-	}
+	c.checkServer(bad)
+	c.Host.check(bad)
+	c.Network.check(bad)
+	c.Images.check(bad)
+	c.checkQuotas(bad)
+	c.Etcd.check(bad)
+	c.Metrics.check(bad)
 	if _, err := c.level(); err != nil {
 		bad("logLevel", "The log level %q is none of debug, info, warn, error.", c.LogLevel)
 	}

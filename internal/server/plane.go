@@ -16,17 +16,20 @@ import (
 	"github.com/muster-vm/muster/internal/api/resources"
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/controller"
+	noun "github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/host"
 	driver "github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/host/image"
 	"github.com/muster-vm/muster/internal/identity"
 	"github.com/muster-vm/muster/internal/metrics"
+	"github.com/muster-vm/muster/internal/reconcile/disk"
 	"github.com/muster-vm/muster/internal/reconcile/garbage"
 	"github.com/muster-vm/muster/internal/reconcile/group"
 	"github.com/muster-vm/muster/internal/reconcile/set"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/telemetry"
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
@@ -36,8 +39,17 @@ type Parts struct {
 	Backend  store.Backend
 	Identity *identity.Identity
 	Images   *image.Catalogue
+	Prices   *vmss.Prices // nil for none
 	Hosts    []HostPart
-	Log      *slog.Logger
+	// Archive opens where the series of scale sets are kept; nil keeps them in
+	// memory.
+	Archive   func(context.Context) (metrics.Archive, error)
+	Telemetry *telemetry.Telemetry // nil for none
+	Log       *slog.Logger
+
+	Vault    Vault                     // nil for a simulated one
+	Machines *Machines                 // is told where instances are; nil if nobody asks
+	Adopt    func(noun.UID, noun.Made) // hears of the contents that were made, for a vault that forgets; nil for nobody
 }
 
 // HostPart is a host that this process runs instances on.
@@ -56,6 +68,7 @@ type Plane struct {
 	store  *store.Store
 	leases []store.Lease
 	hosts  []*host.Host
+	disks  *disk.Reconciler   // of managed disks, snapshots and images
 	loops  []loop             // the controllers
 	meters *metrics.Recorder  // of what all hosts' machines use
 	stop   context.CancelFunc // ends the store's watch
@@ -72,8 +85,9 @@ type loop interface {
 // doing the same work, and wires everything. It waits while another process
 // holds a lease. Close it when it is not needed any more.
 func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
+	parts = parts.withVault()
 	p = &Plane{log: parts.Log}
-	if p.store, err = store.Open(ctx, parts.Backend, parts.Log); err != nil {
+	if p.store, err = store.Open(ctx, parts.backend(), parts.Log); err != nil {
 		return nil, err
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -88,11 +102,13 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := parts.Images.Prune(p.images(parts.Images)); err != nil {
-		p.log.WarnContext(ctx, "remove images that nobody uses", "err", err)
-	}
+	p.adopt(parts)
+	p.prune(ctx, parts)
+	parts.Machines.bind(p.store, parts.Hosts)
 	p.wireReconcilers(parts, lead.Held())
-	p.meters = metrics.NewRecorder(parts.Config.sampling(), &metrics.Memory{})
+	if err := p.wireMetrics(ctx, parts); err != nil {
+		return nil, err
+	}
 	for _, part := range parts.Hosts {
 		if err := p.wireHost(ctx, parts, part); err != nil {
 			return nil, err
@@ -102,14 +118,15 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 	return p, err
 }
 
-// images tells which images' files are kept: those in the catalogue, and those
-// that a model revision pins.
-func (p *Plane) images(catalogue *image.Catalogue) func(digest string) bool {
-	used := map[string]bool{}
-	for _, e := range store.All(p.store, store.Revisions) {
-		used[e.Value.Model.Image.Digest] = true
+// prune removes the files of images that nobody uses.
+func (p *Plane) prune(ctx context.Context, parts Parts) {
+	used, err := p.images(parts)
+	if err == nil {
+		err = parts.Images.Prune(used)
 	}
-	return func(digest string) bool { return used[digest] || catalogue.Has(digest) }
+	if err != nil {
+		p.log.WarnContext(ctx, "remove images that nobody uses", "err", err)
+	}
 }
 
 func (p *Plane) acquire(ctx context.Context, name string) (store.Lease, error) {
@@ -127,14 +144,15 @@ func (p *Plane) acquire(ctx context.Context, name string) (store.Lease, error) {
 // wireReconcilers makes the controllers of the control plane and the pokes that
 // wake them.
 func (p *Plane) wireReconcilers(parts Parts, fence store.Change) {
-	sets := controller.New(controller.Options[vmss.UID]{Name: "set", Workers: 4, Log: parts.Log, List: p.setUIDs,
+	sets := controller.New(controller.Options[vmss.UID]{Name: "set", Workers: 4, Log: parts.Log, Observe: parts.observe(), List: p.setUIDs,
 		Reconciler: &set.Reconciler{Store: p.store, Hosts: parts.places, Size: vmss.SizeNamed, Fence: fence, Check: parts.Config.CheckPlan, Log: parts.Log}})
-	groups := controller.New(controller.Options[store.GroupKey]{Name: "group", Log: parts.Log, List: p.groupKeys,
+	groups := controller.New(controller.Options[store.GroupKey]{Name: "group", Log: parts.Log, Observe: parts.observe(), List: p.groupKeys,
 		Reconciler: &group.Reconciler{Store: p.store, Fence: fence, Log: parts.Log}})
-	rubbish := controller.New(controller.Options[struct{}]{Name: "garbage", Log: parts.Log,
+	rubbish := controller.New(controller.Options[struct{}]{Name: "garbage", Log: parts.Log, Observe: parts.observe(),
 		List:       func(context.Context) ([]struct{}, error) { return []struct{}{{}}, nil },
 		Reconciler: &garbage.Reconciler{Store: p.store, Fence: fence, Log: parts.Log}})
 	p.loops = append(p.loops, sets, groups, rubbish)
+	p.wireDisks(parts, fence, groups.Poke)
 
 	store.OnChange(p.store, store.ScaleSets, func(k vmss.Key) {
 		if e, ok := store.Get(p.store, store.ScaleSets, k); ok {
@@ -176,7 +194,7 @@ func (p *Plane) wireHost(ctx context.Context, parts Parts, part HostPart) error 
 		return err
 	}
 	opts := host.Options{Name: part.Place.Name, Driver: part.Driver, Fabric: part.Fabric, Store: p.store, Log: parts.Log,
-		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease}
+		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease, Observe: parts.observe(), NoLimit: !parts.Config.Host.DiskLimits}
 	if parts.Config.sampling() > 0 {
 		opts.Metrics = p.meters
 	}
@@ -192,16 +210,19 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	explainer := &set.Reconciler{Store: p.store, Hosts: parts.places, Size: vmss.SizeNamed, Log: parts.Log}
 	rm := &resources.API{Store: groups{p.store}, Subscription: subscription, Locations: locations, Zones: c.Host.Zones, Providers: providers()}
 	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
-		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas}
+		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas, Progress: p.disks.Progress}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
-	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet}
+	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
-	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts))
+	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
 	if err != nil {
 		return nil, err
 	}
 	handler.Serves = parts.Identity.Serves
+	if parts.Telemetry != nil {
+		handler.Observe = parts.Telemetry.Request
+	}
 	return handler, nil
 }
 

@@ -62,8 +62,11 @@ func providers() []resources.Provider {
 		{Namespace: "Microsoft.Compute", Types: []resources.Type{
 			{Name: "virtualMachineScaleSets", Versions: compute.Versions, Zonal: true},
 			{Name: "virtualMachineScaleSets/virtualMachines", Versions: compute.Versions},
+			{Name: "disks", Versions: compute.DiskVersions, Zonal: true},
+			{Name: "snapshots", Versions: compute.DiskVersions},
+			{Name: "images", Versions: compute.Versions},
 			{Name: "locations", Versions: compute.Versions},
-			{Name: "locations/operations", Versions: compute.Versions},
+			{Name: "locations/operations", Versions: compute.DiskVersions},
 			{Name: "locations/usages", Versions: compute.Versions},
 			{Name: "locations/vmSizes", Versions: compute.Versions},
 			{Name: "locations/publishers", Versions: compute.Versions},
@@ -74,6 +77,7 @@ func providers() []resources.Provider {
 			{Name: "metricNamespaces", Versions: insights.Versions},
 		}},
 		{Namespace: fleet.Namespace, Types: []resources.Type{
+			{Name: "costs", Versions: fleet.Versions},
 			{Name: "explanations", Versions: fleet.Versions},
 			{Name: "revisions", Versions: fleet.Versions},
 		}},

@@ -22,11 +22,12 @@ const (
 	computeDir = "compute"
 	networkDir = "network"
 	imageDir   = "images"
+	metricsDir = "metrics"
 )
 
 // openQEMU opens this machine as a host of real virtual machines. What it opened
 // is closed by the functions it returns, the last one first.
-func openQEMU(ctx context.Context, c Config, images *image.Catalogue, log *slog.Logger) (HostPart, []func(), error) {
+func openQEMU(ctx context.Context, c Config, images *image.Catalogue, volumes qemu.Volumes, log *slog.Logger) (HostPart, []func(), error) {
 	net := networkOptions(c, log)
 	if err := os.MkdirAll(net.Dir, 0o700); err != nil {
 		return HostPart{}, nil, err
@@ -40,7 +41,7 @@ func openQEMU(ctx context.Context, c Config, images *image.Catalogue, log *slog.
 			log.WarnContext(ctx, "close the network", "err", err)
 		}
 	}}
-	driver, err := qemu.Open(ctx, qemu.Options{Root: filepath.Join(c.State, computeDir), Images: files{images}, Taps: fabric, Accel: accel(ctx, c, images, log), Log: log})
+	driver, err := qemu.Open(ctx, qemu.Options{Root: filepath.Join(c.State, computeDir), Images: files{images}, Volumes: volumes, Taps: fabric, Accel: accel(ctx, c, images, log), Log: log})
 	if err != nil {
 		closers[0]()
 		return HostPart{}, nil, err

@@ -20,6 +20,8 @@ import (
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/store/etcdstore"
+	"github.com/muster-vm/muster/internal/systemd"
+	"github.com/muster-vm/muster/internal/telemetry"
 )
 
 // Serve runs a server until ctx is done, and returns with virtual machines left
@@ -62,6 +64,13 @@ func Serve(ctx context.Context, c Config, out io.Writer, log *slog.Logger) (err 
 		return err
 	}
 	undo.push(plane.Close)
+	if c.Metrics.Listen != "" {
+		stop, err := serveMetrics(ctx, parts)
+		if err != nil {
+			return err
+		}
+		undo.push(stop)
+	}
 	if control, err := listenControl(ctx, c.State); err == nil {
 		undo.push(serveControl(ctx, control, parts))
 	} else {
@@ -108,7 +117,10 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 
 // open opens everything that is a file, a process or a network.
 func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts Parts, err error) {
-	parts = Parts{Config: c, Log: log}
+	parts = Parts{Config: c, Telemetry: telemetry.New(c.version), Log: log}
+	if parts.Prices, err = loadPrices(c.Prices); err != nil {
+		return parts, err
+	}
 	parts.Images, err = image.Open(ctx, image.Options{Tiny: c.Images.Tiny, File: c.Images.Catalogue, Allowed: c.Images.Allowed,
 		CacheDir: filepath.Join(c.State, imageDir), Pins: filepath.Join(c.State, imageDir), Simulated: c.Driver == "sim"})
 	if err != nil {
@@ -128,9 +140,18 @@ func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts P
 	if c.Driver == "sim" {
 		fleet, err := loadPopulation(c.Simulation)
 		parts.Hosts = SimulatedHosts(c, fleet, parts.Images, nil)
+		vault := SimulatedVault(parts.Images, fleet)
+		parts.Vault, parts.Adopt = vault, vault.Adopt
 		return parts, err
 	}
-	host, closers, err := openQEMU(ctx, c, parts.Images, log)
+	parts.Archive = parts.archive
+	parts.Machines = &Machines{}
+	vault, err := openVault(c, parts.Images, parts.Machines, log)
+	if err != nil {
+		return parts, err
+	}
+	parts.Vault = vault
+	host, closers, err := openQEMU(ctx, c, parts.Images, vault, log)
 	undo.push(closers...)
 	parts.Hosts = []HostPart{host}
 	return parts, err
@@ -175,8 +196,12 @@ func run(ctx context.Context, plane *Plane, listener net.Listener, parts Parts, 
 			}
 		})
 	}
+	if err := systemd.Notify(systemd.Ready); err != nil {
+		parts.Log.WarnContext(ctx, "tell the service manager that the server is ready", "err", err)
+	}
 	fmt.Fprintf(out, "ready https://%s\n", listener.Addr())
 	<-ctx.Done()
+	_ = systemd.Notify(systemd.Stopping) // the service manager sees the end in any case
 	parts.Log.InfoContext(ctx, "stopping; virtual machines keep running")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -34,6 +35,11 @@ type cache struct {
 	counters index[string, int64]
 	fleets   map[vmss.UID]*fleet
 	byGUID   map[string]vmss.OperationKey
+
+	disks       index[disk.Key, disk.Disk]
+	diskStates  index[disk.UID, disk.State]
+	attachments index[disk.UID, disk.Attachment]
+	byUID       map[disk.UID]disk.Key
 }
 
 // fleet is everything that a scale set owns. Operations of no set have one too.
@@ -49,7 +55,9 @@ type fleet struct {
 
 func newCache() *cache {
 	return &cache{groups: index[GroupKey, resource.Group]{}, sets: index[vmss.Key, vmss.ScaleSet]{}, states: index[vmss.UID, vmss.State]{},
-		counters: index[string, int64]{}, fleets: map[vmss.UID]*fleet{}, byGUID: map[string]vmss.OperationKey{}}
+		counters: index[string, int64]{}, fleets: map[vmss.UID]*fleet{}, byGUID: map[string]vmss.OperationKey{},
+		disks: index[disk.Key, disk.Disk]{}, diskStates: index[disk.UID, disk.State]{}, attachments: index[disk.UID, disk.Attachment]{},
+		byUID: map[disk.UID]disk.Key{}}
 }
 
 // fleet returns what a set owns, to add to it.

@@ -101,6 +101,9 @@ func TestRecordsOfEveryVersionDecodeForEver(t *testing.T) {
 	checkGolden(t, "operation", operationCodec)
 	checkGolden(t, "outcome", outcomeCodec)
 	checkGolden(t, "counter", counterCodec)
+	checkGolden(t, "disk", diskCodec)
+	checkGolden(t, "diskstate", diskStateCodec)
+	checkGolden(t, "attachment", attachmentCodec)
 }
 
 func TestRecordsOfNewerVersionsAreRefused(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -63,6 +64,13 @@ var (
 	// Counters count operations, by the UID of their set.
 	Counters = Kind[string, int64]{"counters/", func(k string) string { return k }, func(s string) (string, bool) { return s, true },
 		counterCodec, func(c *cache) table[string, int64] { return c.counters }}
+
+	// Disks are managed disks, snapshots and images.
+	Disks = Kind[disk.Key, disk.Disk]{"disks/",
+		func(k disk.Key) string { return string(k.Kind) + "/" + k.Subscription + "/" + k.Group + "/" + k.Name }, readDiskKey,
+		diskCodec, func(c *cache) table[disk.Key, disk.Disk] { return diskTable{c} }}
+	DiskStates  = ofDisk("diskstates/", diskStateCodec, func(c *cache) table[disk.UID, disk.State] { return c.diskStates })
+	Attachments = ofDisk("attachments/", attachmentCodec, func(c *cache) table[disk.UID, disk.Attachment] { return c.attachments })
 )
 
 func ofInstance[V any](root string, c codec[V], of func(*cache) table[vmss.InstanceKey, V]) Kind[vmss.InstanceKey, V] {
@@ -113,6 +121,7 @@ type reader interface {
 var readers = map[string]reader{
 	"groups": Groups, "scalesets": ScaleSets, "states": States, "revisions": Revisions, "instances": Instances,
 	"observations": Observations, "customizations": Customizations, "operations": Operations, "outcomes": Outcomes, "counters": Counters,
+	"disks": Disks, "diskstates": DiskStates, "attachments": Attachments,
 }
 
 func (k Kind[K, V]) decode(rest string, item Item) (func(*cache), error) {

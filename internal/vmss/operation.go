@@ -26,6 +26,8 @@ const (
 	OpManualUpgrade OperationKind = "manualUpgrade" // to the current model
 	OpCustomize     OperationKind = "customize"     // instance-level PUT
 	OpDeleteGroup   OperationKind = "deleteGroup"   // a resource group with its contents
+	OpPutDisk       OperationKind = "putDisk"       // create or change a managed disk, snapshot or image
+	OpDeleteDisk    OperationKind = "deleteDisk"    // a managed disk, snapshot or image
 )
 
 // OperationKey finds an operation. Operations that belong to no scale set have
@@ -42,7 +44,7 @@ type Operation struct {
 	Sequence  int64  // grows within a set: later operations are newer
 	Kind      OperationKind
 	Target    resource.ID // the resource it was asked of
-	Set       UID         // empty for operations on groups
+	Set       UID         // empty for operations on groups; of a disk, the disk's own UID
 	Location  string
 	Created   time.Time
 	Principal string // object id of who asked

@@ -79,11 +79,19 @@ type Disk struct {
 	LUN         int // data disks only
 	SizeGB      int // 0 for an OS disk means the image's size
 	Caching     string
-	StorageType string // such as Premium_LRS; echoed
+	StorageType string // such as Premium_LRS: it bounds what the disk may do
 	ID          string // the managed disk that is attached, if it is not from the model
 	// Attached is the number of the operation that attached the disk to one
 	// instance alone; 0 for a disk of the model.
 	Attached int64 `json:",omitzero"`
+	// Volume is the UID of the managed disk that is attached, whose content is
+	// not the instance's; empty for a disk of the instance's own.
+	Volume string `json:",omitzero"`
+	// Ephemeral says that an OS disk is on the host's own storage: it survives no
+	// deallocation, so there is none, and what it has written need not be durable.
+	Ephemeral bool `json:",omitzero"`
+	// IOPS and MBps are asked-for limits; 0 follows from type and size.
+	IOPS, MBps int `json:",omitzero"`
 }
 
 // NIC is a network interface configuration.

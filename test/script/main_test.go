@@ -1,4 +1,4 @@
-// Package script runs the real binary as people type it: scripts against one
+// Package script runs muster as people type it: scripts against one
 // simulated server.
 package script
 
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -18,20 +19,27 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/muster-vm/muster/internal/program"
 )
 
+// TestMain lets this program be muster too, so that nothing is built and the
+// race detector sees the commands and the server.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"muster": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		code := program.Run(ctx, "test", os.Args[1:], os.Stderr)
+		stop()
+		os.Exit(code)
+	}})
+}
+
 func TestScripts(t *testing.T) {
-	dir := t.TempDir()
-	binary := filepath.Join(dir, "muster")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/muster").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	state := filepath.Join(dir, "state")
-	endpoint := serve(t, binary, state)
+	state := filepath.Join(t.TempDir(), "state")
+	endpoint := serve(t, state)
 	testscript.Run(t, testscript.Params{
 		Dir: ".",
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("PATH", dir+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("MUSTER_CONFIG_DIR", filepath.Join(e.WorkDir, ".muster"))
 			e.Setenv("STATE", state)
 			e.Setenv("ENDPOINT", endpoint)
@@ -42,13 +50,14 @@ func TestScripts(t *testing.T) {
 }
 
 // quick is a fleet whose guests boot at once: scripts are about what is said, not
-// about waiting.
+// about waiting. One name is unlucky.
 const quick = `{"hosts": [{"name": "host", "count": 3, "zones": ["1", "2", "3"], "vCPUs": 64, "memoryMB": 65536}],
-	"boot": {"base": "20ms", "jitter": "5ms", "shutdown": "5ms"}}`
+	"boot": {"base": "20ms", "jitter": "5ms", "shutdown": "5ms"}, "copy": "20ms",
+	"faults": [{"op": "create", "match": "odd_1", "kind": "Invalid", "code": "BadImage", "message": "The image is odd."}]}`
 
 // serve starts a simulated server, which ends with the test, and returns where
 // it listens.
-func serve(t *testing.T, binary, state string) string {
+func serve(t *testing.T, state string) string {
 	t.Helper()
 	population, config := filepath.Join(t.TempDir(), "fleet.json"), filepath.Join(t.TempDir(), "muster.yaml")
 	for file, text := range map[string]string{population: quick, config: "simulation: " + population + "\nmetrics: {interval: 1s}\n"} {
@@ -56,7 +65,7 @@ func serve(t *testing.T, binary, state string) string {
 			t.Fatal(err)
 		}
 	}
-	server := exec.CommandContext(t.Context(), binary, "serve", "--config", config, "--state", state, "--driver", "sim", "--listen", "127.0.0.1:0")
+	server := exec.CommandContext(t.Context(), "muster", "serve", "--config", config, "--state", state, "--driver", "sim", "--listen", "127.0.0.1:0")
 	server.Cancel = func() error { return server.Process.Signal(syscall.SIGTERM) }
 	out, err := server.StdoutPipe()
 	if err != nil {

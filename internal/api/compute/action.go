@@ -131,6 +131,12 @@ func (a *API) act(ctx context.Context, r *arm.Request, op vmss.Operation) (*arm.
 		if err := a.checkNamed(*set.Value, op); err != nil {
 			return err
 		}
+		if err := a.refuseEphemeral(*set.Value, op.Kind); err != nil {
+			return err
+		}
+		if err := a.checkStart(*set.Value, op); err != nil {
+			return err
+		}
 		if op.AtInstance {
 			op.Target = instanceOf(*set.Value, op.Instances[0])
 		}
@@ -244,6 +250,20 @@ func refuseDeleting(set vmss.ScaleSet, what string) error {
 		return nil
 	}
 	return resource.Errorf(resource.Conflict, "OperationNotAllowed", "Operation '%s' is not allowed on Virtual Machine Scale Set '%s' since it is marked for deletion.", what, set.ID.Name())
+}
+
+// refuseEphemeral fails with Conflict for deallocating instances whose OS disks are
+// ephemeral. No other revision of the model has other ones: that cannot change.
+func (a *API) refuseEphemeral(set vmss.ScaleSet, kind vmss.OperationKind) error {
+	if kind != vmss.OpDeallocate {
+		return nil
+	}
+	rev, err := a.revision(set, set.Revision)
+	if err != nil || !rev.Model.OSDisk.Ephemeral {
+		return err
+	}
+	return resource.Errorf(resource.Conflict, "OperationNotAllowed",
+		"Operation 'deallocate' is not supported for VMs or VM Scale Set instances using an ephemeral OS disk, which would not survive it. Power them off (az vmss stop), or delete them.")
 }
 
 // performMaintenance says that no maintenance is planned: there never is.

@@ -1,16 +1,17 @@
 // Package compute serves Microsoft.Compute: scale sets, their instances, what
-// is done to them, and what a location offers. A handler decodes, parses,
+// is done to them, disks, snapshots and images, and what a location offers. A handler decodes, parses,
 // commits one transaction and renders; what happens then is decided by the
 // planners. It keeps nothing.
 package compute
 
 import (
 	"context"
-	"strings"
 	"sync"
 
+	"github.com/muster-vm/muster/internal/api/compute/catalogue"
 	"github.com/muster-vm/muster/internal/arm"
 	wire "github.com/muster-vm/muster/internal/arm/wire/compute"
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/plan"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -22,19 +23,10 @@ var Versions = []string{"2026-04-01", "2025-11-01", "2025-04-01", "2024-11-01", 
 	"2022-08-01", "2022-03-01", "2021-11-01", "2021-07-01", "2021-04-01", "2021-03-01", "2020-12-01", "2020-06-01", "2019-12-01", "2019-07-01", "2019-04-01",
 	"2019-03-01", "2018-10-01", "2018-06-01", "2018-04-01", "2017-12-01", "2017-09-01", "2017-03-30", "2016-08-30", "2016-04-30-preview", "2016-03-30", "2015-06-15"}
 
-// Images knows the images that instances can be made from. Answers are sorted;
-// names match in any letter case.
-type Images interface {
-	// Resolve returns the image with what its reference means now: Exact,
-	// Digest, OSType, SizeGB. It fails with NotFound, code ImageNotFound.
-	Resolve(ref vmss.Image) (vmss.Image, error)
-	Publishers() []string
-	Offers(publisher string) []string
-	SKUs(publisher, offer string) []string
-	Versions(publisher, offer, sku string) []string
-}
+// Images knows the catalogue of images.
+type Images = catalogue.Images
 
-// API answers for the namespace. All exported members are needed.
+// API answers for the namespace. All exported members but Progress are needed.
 type API struct {
 	Store        *store.Store
 	Images       Images
@@ -45,6 +37,10 @@ type API struct {
 	Zones        []string       // of every location
 	MaxCapacity  int            // of one set
 	Quotas       map[string]int // limits by usage name, such as "cores"; a name without one has the default
+
+	// Progress tells how many bytes of the content of a disk that is being made
+	// are there; ok is false if that is not known.
+	Progress func(uid disk.UID) (done, total int64, ok bool)
 
 	renderers remembered[rendererKey, *wire.InstanceRenderer]
 	documents remembered[documentKey, []byte]
@@ -65,7 +61,7 @@ const (
 // Routes lists the operations.
 func (a *API) Routes() []arm.Route {
 	var all []arm.Route
-	for _, some := range [][]arm.Route{a.scaleSetRoutes(), a.operationRoutes(), a.instanceRoutes(), a.actionRoutes(), a.locationRoutes(), a.imageRoutes()} {
+	for _, some := range [][]arm.Route{a.scaleSetRoutes(), a.operationRoutes(), a.instanceRoutes(), a.actionRoutes(), a.offers().Routes(), a.quotaRoutes(), a.diskRoutes()} {
 		all = append(all, some...)
 	}
 	return all
@@ -75,13 +71,13 @@ func route(method, path, action string, h arm.Handler) arm.Route {
 	return arm.Route{Method: method, Path: path, Action: action, Handler: h, Versions: Versions}
 }
 
-// known fails with NotFound for a subscription that is not this server's.
-func (a *API) known(subscription string) error {
-	if !strings.EqualFold(subscription, a.Subscription) {
-		return resource.Errorf(resource.NotFound, "SubscriptionNotFound", "The subscription '%s' could not be found.", subscription)
-	}
-	return nil
+// offers answers for what locations offer.
+func (a *API) offers() *catalogue.API {
+	return &catalogue.API{Images: a.Images, Subscription: a.Subscription, Locations: a.Locations, Zones: a.Zones, Versions: Versions}
 }
+
+// known fails with NotFound for a subscription that is not this server's.
+func (a *API) known(subscription string) error { return a.offers().Known(subscription) }
 
 // scaleSet returns the set that the path names. It fails with NotFound, code
 // ResourceNotFound, or that of the missing group.

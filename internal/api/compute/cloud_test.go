@@ -48,7 +48,7 @@ func (everyone) Authenticate(string) (access.Principal, error) {
 }
 func (everyone) Authorize(access.Principal, string, string) error { return nil }
 
-// images knows Canonical's jammy, and one image by id.
+// images knows Canonical's jammy.
 type images struct {
 	mu     sync.Mutex
 	latest string // version
@@ -57,7 +57,7 @@ type images struct {
 func (i *images) Resolve(ref vmss.Image) (vmss.Image, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if !strings.EqualFold(ref.Offer, "jammy") && !strings.HasSuffix(ref.ID, "/images/golden") {
+	if !strings.EqualFold(ref.Offer, "jammy") {
 		return ref, resource.Errorf(resource.NotFound, "ImageNotFound", "There is no image %s%s.", ref.URN(), ref.ID)
 	}
 	ref.Exact = ref.Version

@@ -20,6 +20,7 @@ func (a *API) instanceRoutes() []arm.Route {
 		route("GET", instancePath+"/instanceView", instanceAction+"instanceView/read", a.getInstanceView),
 		route("PUT", instancePath, instanceAction+"write", a.putInstance),
 		route("DELETE", instancePath, instanceAction+"delete", a.deleteInstance),
+		route("POST", instancePath+"/attachDetachDataDisks", instanceAction+"attachDetachDataDisks/action", a.attachDetach),
 	}
 	return append(routes, a.nicRoutes()...)
 }
@@ -101,8 +102,23 @@ func (f found) tag(revision int64) string {
 // putInstance customises an instance: its protection, its tags, and the data disks
 // that it has beyond those of the model.
 func (a *API) putInstance(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	var resp *arm.Response
-	err := a.change(ctx, keyOf(r), func() error {
+	return a.customize(ctx, r, wire.ParseInstance)
+}
+
+// attachDetach attaches managed disks to an instance, and detaches them from it. Its
+// operation answers with the instance's storage profile.
+func (a *API) attachDetach(ctx context.Context, r *arm.Request) (*arm.Response, error) {
+	resp, err := a.customize(ctx, r, wire.ParseAttachDetach)
+	if err != nil {
+		return nil, err
+	}
+	resp.Status, resp.Body, resp.ETag, resp.Async.Location = http.StatusAccepted, nil, "", true
+	return resp, nil
+}
+
+// customize commits what the body, which parse reads, makes of an instance.
+func (a *API) customize(ctx context.Context, r *arm.Request, parse func([]byte, wire.InstanceNow) (vmss.Customization, error)) (resp *arm.Response, err error) {
+	err = a.change(ctx, keyOf(r), func() error {
 		f, err := a.find(ctx, r)
 		if err != nil {
 			return err
@@ -116,32 +132,41 @@ func (a *API) putInstance(ctx context.Context, r *arm.Request) (*arm.Response, e
 		if err := arm.Precondition(r, f.tag(f.custom.Revision)); err != nil {
 			return err
 		}
-		resp, err = a.customize(ctx, r, f)
+		renderer, err := a.renderer(f.set, f.rec.Row.Value.Revision)
+		if err != nil {
+			return err
+		}
+		size, _ := vmss.SizeNamed(renderer.Size())
+		custom, err := parse(r.Body(), wire.InstanceNow{Rendered: renderer.Render(inputOf(f.rec), wire.InstanceOptions{}), Custom: f.custom.Value, MaxDataDisks: size.DataDisks})
+		if err != nil {
+			return err
+		}
+		resp, err = a.commitInstance(ctx, r, f, custom)
 		return err
 	})
 	return resp, err
 }
 
-// customize commits what the body says about the instance.
-func (a *API) customize(ctx context.Context, r *arm.Request, f found) (*arm.Response, error) {
+// commitInstance writes the customization, the attachments of managed disks that
+// are new in it, and the operation, all or none.
+func (a *API) commitInstance(ctx context.Context, r *arm.Request, f found, custom vmss.Customization) (*arm.Response, error) {
 	set, in := f.set.Value, inputOf(f.rec)
-	renderer, err := a.renderer(f.set, in.Row.Revision)
-	if err != nil {
-		return nil, err
-	}
-	size, _ := vmss.SizeNamed(renderer.Size())
-	custom, err := wire.ParseInstance(r.Body(), wire.InstanceNow{Rendered: renderer.Render(in, wire.InstanceOptions{}), Custom: f.custom.Value, MaxDataDisks: size.DataDisks})
+	changes, err := a.attach(f, &custom)
 	if err != nil {
 		return nil, err
 	}
 	op := vmss.Operation{Kind: vmss.OpCustomize, Instances: []vmss.InstanceID{f.id}, AtInstance: true, Target: instanceOf(*set, f.id)}
-	changes := a.begin(r, *set, &op)
+	changes = append(changes, a.begin(r, *set, &op)...)
 	custom.By(op.Sequence)
 	key := vmss.InstanceKey{Set: set.UID, ID: f.id}
 	revision, err := a.Store.Commit(ctx, append(changes,
 		store.Put(store.Customizations, key, custom, store.At(f.custom.Revision)),
 		store.Check(store.ScaleSets, set.Key(), store.At(f.set.Revision)),
 		store.Check(store.Instances, key, store.At(f.rec.Row.Revision)))...)
+	if err != nil {
+		return nil, err
+	}
+	renderer, err := a.renderer(f.set, in.Row.Revision)
 	if err != nil {
 		return nil, err
 	}

@@ -3,12 +3,14 @@ package compute
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/muster-vm/muster/internal/arm"
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
@@ -20,17 +22,24 @@ const attempts = 10
 // begin returns what records an operation on a set: its record under the next
 // sequence number, and the counter. op gets its id, sequence, time and place.
 func (a *API) begin(r *arm.Request, set vmss.ScaleSet, op *vmss.Operation) []store.Change {
-	counter, _ := store.Get(a.Store, store.Counters, string(set.UID))
+	op.Set, op.Location = set.UID, set.Location
+	if op.Target.IsZero() {
+		op.Target = set.ID
+	}
+	return a.record(r, op)
+}
+
+// record is begin for operations that say what they are on: Set, Location and
+// Target.
+func (a *API) record(r *arm.Request, op *vmss.Operation) []store.Change {
+	counter, _ := store.Get(a.Store, store.Counters, string(op.Set))
 	n := int64(1)
 	if counter.Value != nil {
 		n = *counter.Value + 1
 	}
-	op.ID, op.Sequence, op.Set, op.Location = uuid.NewString(), n, set.UID, set.Location
+	op.ID, op.Sequence = uuid.NewString(), n
 	op.Created, op.Principal = time.Now().UTC(), r.Principal.ObjectID
-	if op.Target.IsZero() {
-		op.Target = set.ID
-	}
-	return []store.Change{store.Put(store.Counters, string(set.UID), n, store.At(counter.Revision)), store.Put(store.Operations, op.Key(), *op, store.Absent)}
+	return []store.Change{store.Put(store.Counters, string(op.Set), n, store.At(counter.Revision)), store.Put(store.Operations, op.Key(), *op, store.Absent)}
 }
 
 // retry calls f again while it meets a Conflict of the store: somebody else
@@ -64,7 +73,9 @@ func async(op vmss.Operation, location bool) *arm.Async {
 }
 
 func (a *API) operationRoutes() []arm.Route {
-	return []arm.Route{route("GET", locationPath+"/operations/{operation}", "", a.getOperation)}
+	polled := route("GET", locationPath+"/operations/{operation}", "", a.getOperation)
+	polled.Versions = DiskVersions // of all that operations are on
+	return []arm.Route{polled}
 }
 
 // getOperation shows an operation to who began it, whatever the scope of their
@@ -79,7 +90,38 @@ func (a *API) getOperation(_ context.Context, r *arm.Request) (*arm.Response, er
 			return nil, err
 		}
 	}
-	return arm.Poll(r, operationView(op, outcome), nil)
+	view := operationView(op, outcome)
+	if outcome == nil && op.Kind == vmss.OpPutDisk && a.Progress != nil {
+		view.PercentComplete = a.percent(disk.UID(op.Set))
+	}
+	return arm.Poll(r, view, a.result(op, outcome))
+}
+
+// percent is how much of the content of a disk is made, zero if that is not known.
+func (a *API) percent(uid disk.UID) float64 {
+	done, total, ok := a.Progress(uid)
+	if !ok || total <= 0 {
+		return 0
+	}
+	return math.Floor(1000*min(1, float64(done)/float64(total))) / 10
+}
+
+// result is what an operation that was begun by a POST answers with when it is
+// done; nil for nothing.
+func (a *API) result(op vmss.Operation, outcome *vmss.Outcome) *arm.Response {
+	if op.Kind != vmss.OpCustomize || outcome == nil {
+		return nil
+	}
+	set, ok := a.Store.SetByUID(op.Set)
+	rec := a.Store.Instance(op.Set, op.Instances[0])
+	if !ok || rec == nil {
+		return nil
+	}
+	renderer, err := a.renderer(set, rec.Row.Value.Revision)
+	if err != nil {
+		return nil
+	}
+	return &arm.Response{Body: renderer.RenderStorage(inputOf(rec))}
 }
 
 // operationView is an operation as clients poll it.

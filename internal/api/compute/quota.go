@@ -2,7 +2,6 @@ package compute
 
 import (
 	"context"
-	"strings"
 
 	"github.com/muster-vm/muster/internal/arm"
 	wire "github.com/muster-vm/muster/internal/arm/wire/compute"
@@ -10,6 +9,10 @@ import (
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
 )
+
+func (a *API) quotaRoutes() []arm.Route {
+	return []arm.Route{route("GET", locationPath+"/usages", "Microsoft.Compute/locations/usages/read", a.listUsages)}
+}
 
 // usages sums up what the sets of a location ask for. It looks at sets only,
 // never at their rows.
@@ -48,7 +51,29 @@ func (a *API) checkQuota(set vmss.ScaleSet, size vmss.Size, was *wire.Current) e
 			path = sizePath
 		}
 	}
-	short := vmss.FindShortage(a.usages(set.Location), before, want)
+	return a.shortage(set, before, want, path)
+}
+
+// checkStart fails as checkQuota does if the instances that an operation starts
+// need more vCPUs than there are: while deallocated they hold none.
+func (a *API) checkStart(set vmss.ScaleSet, op vmss.Operation) error {
+	if op.Kind != vmss.OpStart {
+		return nil
+	}
+	size, _ := vmss.SizeNamed(set.SKU.Name)
+	before := a.demand(set, size)
+	after := before
+	for _, rec := range a.Store.Instances(set.UID, -1, 0) {
+		if rec.Row.Value.Power == vmss.PowerDeallocated && (op.Instances == nil || op.Covers(rec.ID)) {
+			after.Allocated++
+		}
+	}
+	return a.shortage(set, &before, after, "")
+}
+
+// shortage words what a change of demand lacks, nil if nothing.
+func (a *API) shortage(set vmss.ScaleSet, was *vmss.Demand, want vmss.Demand, path string) error {
+	short := vmss.FindShortage(a.usages(set.Location), was, want)
 	if short == nil {
 		return nil
 	}
@@ -61,7 +86,7 @@ func (a *API) checkQuota(set vmss.ScaleSet, size vmss.Size, was *wire.Current) e
 }
 
 func (a *API) listUsages(_ context.Context, r *arm.Request) (*arm.Response, error) {
-	location, err := a.location(r, "locations/usages")
+	location, err := a.offers().Location(r, "locations/usages")
 	if err != nil {
 		return nil, err
 	}
@@ -74,43 +99,3 @@ func (a *API) listUsages(_ context.Context, r *arm.Request) (*arm.Response, erro
 }
 
 type object = map[string]any
-
-// location returns the location that the path names, as sets store it. It fails
-// with Invalid, code NoRegisteredProviderFound, worded as Azure does for the type.
-func (a *API) location(r *arm.Request, typ string) (string, error) {
-	if err := a.known(r.Var("subscription")); err != nil {
-		return "", err
-	}
-	name := r.Var("location")
-	if l, ok := a.findLocation(name); ok {
-		return l, nil
-	}
-	return "", resource.Errorf(resource.Invalid, "NoRegisteredProviderFound",
-		"No registered resource provider found for location '%.64s' and API version '%s' for type '%s'. The supported api-versions are '%s'. The supported locations are '%s'.",
-		name, r.APIVersion, typ, strings.Join(Versions, ", "), strings.Join(a.Locations, ", "))
-}
-
-// findLocation finds one of the locations, in any letter case and with spaces:
-// "East US" is eastus.
-func (a *API) findLocation(name string) (string, bool) {
-	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, " ", "")) }
-	for _, l := range a.Locations {
-		if plain(l) == plain(name) {
-			return plain(l), true
-		}
-	}
-	return "", false
-}
-
-// checkLocation fails with Invalid unless sets can be made there.
-func (a *API) checkLocation(name string) error {
-	if name == "" {
-		return resource.Errorf(resource.Invalid, "LocationRequired", "The location property is required for this definition.").At("location")
-	}
-	if _, ok := a.findLocation(name); !ok {
-		return resource.Errorf(resource.Invalid, "LocationNotAvailableForResourceType",
-			"The provided location '%.64s' is not available for resource type '%s'. List of available regions for the resource type is '%s'.",
-			name, vmss.ResourceType, strings.Join(a.Locations, ",")).At("location")
-	}
-	return nil
-}

@@ -197,7 +197,7 @@ const (
 func (a *API) lookUp(draft *wire.Draft, was *wire.Current, in *wire.Input) (vmss.Size, error) {
 	var where, what error
 	if was == nil {
-		where = a.checkLocation(draft.Location())
+		where = a.offers().Check(draft.Location(), vmss.ResourceType)
 	}
 	size, ok := vmss.SizeNamed(draft.Size())
 	if !ok && draft.Size() != "" {
@@ -229,7 +229,7 @@ func (a *API) resolveImage(ref vmss.Image, was *wire.Current) (vmss.Image, error
 		kept.Publisher, kept.Offer, kept.SKU, kept.Version, kept.ID = ref.Publisher, ref.Offer, ref.SKU, ref.Version, ref.ID
 		return kept, nil
 	}
-	image, err := a.Images.Resolve(ref)
+	image, err := a.resolve(ref)
 	if e, ok := errors.AsType[*resource.Error](err); ok && e.Target == "" {
 		err = e.At(imagePath)
 	}

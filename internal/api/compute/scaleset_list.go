@@ -30,7 +30,7 @@ func (a *API) listInSubscription(_ context.Context, r *arm.Request) (*arm.Respon
 }
 
 func (a *API) listInLocation(_ context.Context, r *arm.Request) (*arm.Response, error) {
-	location, err := a.location(r, "locations/virtualMachineScaleSets")
+	location, err := a.offers().Location(r, "locations/virtualMachineScaleSets")
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
@@ -47,7 +48,7 @@ func TestACreateWritesDocumentRevisionAndOperation(t *testing.T) {
 
 func TestAPutMergesAndMakesARevisionOnlyForAnotherModel(t *testing.T) {
 	const tags, image = `{"tags":{"a":"b"}}`, `{"properties":{"virtualMachineProfile":{"storageProfile":{"imageReference":{"version":"1.0"}}}}}`
-	const disk = `{"properties":{"virtualMachineProfile":{"storageProfile":{"dataDisks":[{"lun":0,"createOption":"Empty","diskSizeGB":1}]}}}}`
+	const addsDisk = `{"properties":{"virtualMachineProfile":{"storageProfile":{"dataDisks":[{"lun":0,"createOption":"Empty","diskSizeGB":1}]}}}}`
 	const caps = `{"properties":{"virtualMachineProfile":{"storageProfile":{"imageReference":{"publisher":"CANONICAL"}}}}}`
 	for _, tt := range []struct {
 		name, body string
@@ -59,7 +60,7 @@ func TestAPutMergesAndMakesARevisionOnlyForAnotherModel(t *testing.T) {
 		{"scaling in", `{"sku":{"capacity":0}}`, 1, "1.0", 0},
 		{"tags", tags, 1, "1.0", 2},
 		{"the size", `{"sku":{"name":"Standard_B2s"}}`, 2, "1.0", 2},
-		{"a disk keeps what latest meant", disk, 2, "1.0", 2},
+		{"a disk keeps what latest meant", addsDisk, 2, "1.0", 2},
 		{"another text of the reference resolves it anew", image, 2, "1.0", 2},
 		{"another case of the reference does not", caps, 2, "1.0", 2},
 		{"nothing", `{}`, 1, "1.0", 2},
@@ -67,6 +68,7 @@ func TestAPutMergesAndMakesARevisionOnlyForAnotherModel(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := newCloud(t)
+			c.image("golden")
 			c.must(201, "PUT", web, body(t))
 			before := c.set("web")
 			c.images.latest = "2.0"
@@ -86,6 +88,42 @@ func TestAPutMergesAndMakesARevisionOnlyForAnotherModel(t *testing.T) {
 			}
 		})
 	}
+}
+
+// image records an image of the group whose content is there.
+func (c *cloud) image(name string) {
+	c.t.Helper()
+	d := disk.Disk{ID: resource.In(subscription, "rg1", "Microsoft.Compute", "images", name), UID: disk.UID(name), Kind: disk.Image, Location: "local", OSType: "Linux", Document: []byte(`{}`)}
+	if _, err := c.store.Commit(c.t.Context(), store.Put(store.Disks, d.Key(), d),
+		store.Put(store.DiskStates, d.UID, disk.State{Ready: true, SizeGB: 30, Digest: "sha256:" + name})); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func TestAnImageOfTheSubscriptionIsNamedByItsID(t *testing.T) {
+	const images = inSub + "/resourceGroups/rg1/providers/Microsoft.Compute/images/"
+	c := newCloud(t)
+	c.image("golden")
+	named := func(id string) string {
+		return body(t, "properties.virtualMachineProfile.storageProfile.imageReference", `{"id":"`+id+`"}`)
+	}
+	c.must(201, "PUT", web, named(images+"GOLDEN"))
+	if got := c.model("web").Model.Image; got.Digest != "sha256:golden" || got.OSType != "Linux" || got.SizeGB != 30 || got.ID != images+"GOLDEN" {
+		t.Errorf("%+v", got)
+	}
+	late := disk.Disk{ID: resource.In(subscription, "rg1", "Microsoft.Compute", "images", "late"), UID: "late", Kind: disk.Image, Location: "local", Document: []byte(`{}`)}
+	if _, err := c.store.Commit(t.Context(), store.Put(store.Disks, late.Key(), late)); err != nil {
+		t.Fatal(err)
+	}
+	for id, status := range map[string]int{
+		images + "late": 409, images + "none": 404, strings.Replace(images, "11111111", "22222222", 1) + "golden": 404,
+		strings.Replace(images, "/images/", "/galleries/g/images/", 1) + "golden": 404, strings.Replace(images, "/images/", "/disks/", 1) + "golden": 404,
+	} {
+		c.must(status, "PUT", inGroup+"/other", named(id))
+	}
+	c.must(204, "DELETE", images+"none", "")
+	c.must(202, "DELETE", images+"golden", "")
+	c.must(200, "PUT", web, `{"sku":{"capacity":1}}`)
 }
 
 func TestAReferenceIsResolvedAnewOnlyWhenItsTextChanges(t *testing.T) {

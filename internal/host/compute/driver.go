@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 )
@@ -42,8 +43,8 @@ func (id VMID) MAC(nic int) string {
 	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
 }
 
-// Spec is everything a driver needs to make a virtual machine. Two specs with
-// the same Hash are the same.
+// Spec is everything a driver needs to make a virtual machine. Specs with the same
+// Hash differ at most in what Refit changes.
 type Spec struct {
 	ID        VMID
 	Name      string // for people: "{set}_{instance}"
@@ -51,7 +52,9 @@ type Spec struct {
 	MemoryMB  int
 	Image     string // digest of the image, "sha256:..."
 	OSDiskGB  int    // 0: the image's own size
-	DataDisks []Disk // by LUN; made empty if they are not there yet; others that were kept are removed
+	Ephemeral bool   `json:",omitzero"` // the OS disk is lost with the host: what it writes need not be durable
+	OSLimit   Limit  // of the OS disk; not part of the Hash
+	DataDisks []Disk // by LUN; made empty if they are not there yet; others that were kept are removed; not part of the Hash
 	NICs      []NIC  // the first is the primary one
 	Guest     Guest
 	Boots     int64             // the boot number that Create carries out (VM.Boots afterwards); not part of the Hash
@@ -61,8 +64,19 @@ type Spec struct {
 // Disk is a data disk of the instance. It outlives reimages.
 type Disk struct {
 	LUN        int
-	SizeGB     int
-	Generation int64 // another one is a new, empty disk (reimageall)
+	SizeGB     int    // 0 for a Volume, which has its own
+	Generation int64  // another one is a new, empty disk (reimageall)
+	Volume     string `json:",omitzero"` // names the content of a managed disk, which is made and removed elsewhere
+	Limit      Limit
+}
+
+// Limit bounds what a disk may do in a second. Zero members bound nothing.
+type Limit struct {
+	IOPS int // operations
+	MBps int // 10^6 bytes
+
+	// What it may do for half an hour after as long a rest, where that is more.
+	BurstIOPS, BurstMBps int `json:",omitzero"`
 }
 
 // NIC is a network card and the fabric port behind it.
@@ -81,10 +95,18 @@ type Guest struct {
 	CustomData   []byte
 }
 
-// Hash returns a digest of everything in the spec but Boots.
+// Hash returns a digest of everything in the spec that a machine keeps for its
+// life: all but Boots and what Fit is about.
 func (s Spec) Hash() string {
-	s.Boots = 0
-	b, err := json.Marshal(s)
+	s.Boots, s.OSLimit, s.DataDisks = 0, Limit{}, nil
+	return digest(s)
+}
+
+// Fit returns a digest of what Refit can change: data disks and limits.
+func (s Spec) Fit() string { return digest([]any{s.OSLimit, s.DataDisks}) }
+
+func digest(v any) string {
+	b, err := json.Marshal(v)
 	if err != nil {
 		panic(err) // plain data: cannot fail
 	}
@@ -109,6 +131,7 @@ const (
 type VM struct {
 	ID                VMID
 	Hash              string // of the spec it was made from
+	Fit               string // of the spec it was made from or last refitted to
 	State             State
 	Boots             int64     // the boot number of the last Power or Create that was carried out
 	Since             time.Time // of the state
@@ -160,8 +183,42 @@ type Driver interface {
 	Delete(ctx context.Context, fence Fence, id VMID, disposal Disposal) error
 	// Power moves a VM to a power state. NotFound if it is gone.
 	Power(ctx context.Context, fence Fence, id VMID, want Power) error
+	// Refit gives a VM the data disks and limits of the spec, whether it runs or
+	// not, without restarting it. It returns when the VM has them. nil if it has
+	// them already; NotFound if it is gone; Conflict if the spec's Hash is not the
+	// VM's or the VM is incomplete; Unavailable if the guest does not let go of a
+	// disk. Disks of the VM's own that the spec does not have are removed.
+	Refit(ctx context.Context, fence Fence, spec Spec) error
 	// List yields every VM this driver owns, halves included, in any order.
 	List(ctx context.Context) iter.Seq2[VM, error]
+}
+
+// DiskRef names a disk of a VM: its OS disk, or the data disk at a LUN.
+type DiskRef struct {
+	OS  bool
+	LUN int
+}
+
+// A DiskCopier is a driver whose disks can be copied and enlarged by others while a
+// VM has them in use.
+type DiskCopier interface {
+	// CopyDisk copies a disk as it is at one moment into a new qcow2 file, which
+	// is complete when it returns nil and may be removed when it does not.
+	// progress hears bytes. A VM that runs is not stopped. NotFound if there is no
+	// such VM or disk.
+	CopyDisk(ctx context.Context, id VMID, disk DiskRef, file string, progress func(done, total int64)) error
+	// GrowDisk makes the guest of a VM that runs see that its Volume at a LUN is
+	// larger, and enlarges the content. NotFound if the VM does not run or has no
+	// such disk: then whoever keeps the content enlarges it.
+	GrowDisk(ctx context.Context, id VMID, lun, sizeGB int) error
+}
+
+// A Console is a driver that can connect to a VM's serial console.
+type Console interface {
+	// Console opens the serial console of a VM that runs. What it printed before
+	// comes first, at most the last 64 KiB of it. There may be several at once.
+	// NotFound if there is no such VM, Conflict if it does not run.
+	Console(ctx context.Context, id VMID) (io.ReadWriteCloser, error)
 }
 
 // A Getter is a driver that can tell of one VM cheaply. It answers with the

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
@@ -30,8 +31,9 @@ type Files struct {
 	Agent          bool   // its guests run the QEMU guest agent
 }
 
-// Catalogue is the images of a server. It does not change after Open and is
-// safe for concurrent use.
+// Catalogue is the images of a server. What it lists does not change after Open;
+// images that are added are known by their digest alone. It is safe for concurrent
+// use.
 //
 // Everywhere, publishers, offers, SKUs and aliases match in any letter case and
 // are returned as the catalogue spells them.
@@ -40,6 +42,9 @@ type Catalogue struct {
 	images  []*entry // sorted by URN; versions by number
 	pins    pins
 	missing *resource.Error // why the built-in guest is not among images, if so
+
+	mu    sync.Mutex
+	added map[string]bool // digests of images that were added, where no image has files
 }
 
 // entry is one image of the catalogue.
@@ -59,7 +64,7 @@ type entry struct {
 // Hashing files that are not in the cache takes as long as reading them; the
 // context ends it.
 func Open(ctx context.Context, opts Options) (*Catalogue, error) {
-	c := &Catalogue{opts: opts, pins: pins(opts.Pins)}
+	c := &Catalogue{opts: opts, pins: pins(opts.Pins), added: map[string]bool{}}
 	var err error
 	if opts.Pins != "" {
 		if err := os.MkdirAll(opts.Pins, 0o700); err != nil {
@@ -216,8 +221,7 @@ func (c *Catalogue) parse(urn string) (vmss.Image, error) {
 
 func (c *Catalogue) find(ref vmss.Image) (*entry, *resource.Error) {
 	if ref.ID != "" {
-		return nil, notFound("The image %s is not here: custom images and galleries come with a later version. "+
-			"Name an image by publisher, offer, sku and version instead.", ref.ID)
+		return nil, notFound("The image %s is not in the catalogue, which names images by publisher, offer, sku and version.", ref.ID)
 	}
 	if ref.Publisher == "" || ref.Offer == "" || ref.SKU == "" {
 		return nil, resource.Errorf(resource.Invalid, "InvalidParameter",
@@ -309,10 +313,13 @@ func (e *entry) verify(ctx context.Context) (*resource.Error, error) {
 	return nil, nil
 }
 
-// Has reports whether there is an image with the digest. It does not look at
-// files.
+// Has reports whether the catalogue lists an image with the digest, or, where no
+// image has files, one was added. It does not look at files.
 func (c *Catalogue) Has(digest string) bool {
-	return slices.ContainsFunc(c.images, func(e *entry) bool { return e.fault == nil && e.image.Digest == digest })
+	c.mu.Lock()
+	added := c.added[digest]
+	c.mu.Unlock()
+	return added || slices.ContainsFunc(c.images, func(e *entry) bool { return e.fault == nil && e.image.Digest == digest })
 }
 
 // Faults returns why images that should be there cannot be used, for the log of

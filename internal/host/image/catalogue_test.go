@@ -71,7 +71,7 @@ func TestWhatIsNotKnownIsNotFoundWithTheRemedy(t *testing.T) {
 		{"publisher", ref("other:web:prod:latest"), []string{"other:web:prod:latest", "Known are acme:web:prod.", w.opts.File}},
 		{"version", ref("acme:web:prod:3.0"), []string{"acme:web:prod:3.0", "Its versions are 1.0, 2.0."}},
 		{"version as a number only", ref("acme:web:prod:1.00"), []string{"acme:web:prod:1.00"}},
-		{"id", vmss.Image{ID: "/subscriptions/s/images/x"}, []string{"/subscriptions/s/images/x", "later version", "publisher, offer, sku and version"}},
+		{"id", vmss.Image{ID: "/subscriptions/s/images/x"}, []string{"/subscriptions/s/images/x", "catalogue", "publisher, offer, sku and version"}},
 		{"built-in guest", ref("Muster:Tiny:Debian:latest"), []string{"muster:tiny:debian", "make guest", "images.tiny"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/muster-vm/muster/internal/durable"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -64,20 +65,32 @@ func (p pins) add(ctx context.Context, digest string, files Files) error {
 		if err := linkOrCopy(ctx, *path, filepath.Join(tmp, role)); err != nil {
 			return err
 		}
+		if err := settle(filepath.Join(tmp, role)); err != nil {
+			return err
+		}
 		*path = role
 	}
 	raw, err := json.Marshal(files)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(tmp, pinnedFile), raw, 0o600); err != nil {
+	if err := durable.Write(filepath.Join(tmp, pinnedFile), raw); err != nil {
 		return err
 	}
 	err = os.Rename(tmp, p.dir(digest))
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTEMPTY) {
 		return nil // somebody was faster
 	}
-	return err
+	return errors.Join(err, durable.SyncDir(string(p)))
+}
+
+// settle makes what is in a file durable.
+func settle(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // linkOrCopy gives a file a second name. Where the file systems differ it is
@@ -124,8 +137,18 @@ func pinError(dir string, err error) error {
 	return resource.Errorf(resource.Unavailable, "", "The image cannot be kept in %s. Make the directory writable.", dir).Because(fmt.Errorf("pin: %w", err))
 }
 
-// Prune removes pinned images that nobody keeps.
+// Prune removes pinned images that nobody keeps, and what a crash left of pinning.
+// Nobody else may use the catalogue meanwhile.
 func (c *Catalogue) Prune(keep func(digest string) bool) error {
+	return c.prune(keep, true)
+}
+
+// Release removes pinned images that nobody keeps, while the catalogue is in use.
+func (c *Catalogue) Release(keep func(digest string) bool) error {
+	return c.prune(keep, false)
+}
+
+func (c *Catalogue) prune(keep func(digest string) bool, halves bool) error {
 	if c.pins == "" {
 		return nil
 	}
@@ -133,7 +156,7 @@ func (c *Catalogue) Prune(keep func(digest string) bool) error {
 	for _, e := range entries {
 		digest := strings.Replace(e.Name(), "-", ":", 1)
 		pinned := e.IsDir() && strings.HasPrefix(digest, "sha256:")
-		if pinned && !keep(digest) || strings.HasPrefix(e.Name(), ".new-") {
+		if pinned && !keep(digest) || halves && strings.HasPrefix(e.Name(), ".new-") {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(string(c.pins), e.Name())))
 		}
 	}

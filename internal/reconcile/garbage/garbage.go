@@ -1,6 +1,6 @@
 // Package garbage removes records that nobody needs any more: operations that
-// ended long ago, and what a host or a client wrote of an instance at the very
-// moment its row went.
+// ended long ago, and what was written of an instance or a disk at the very moment
+// its row or record went.
 package garbage
 
 import (
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -38,7 +39,7 @@ type Reconciler struct {
 // Reconcile looks through all records once.
 func (r *Reconciler) Reconcile(ctx context.Context, _ struct{}) (time.Time, error) {
 	now := time.Now()
-	changes := append(r.operations(now), r.orphans()...)
+	changes := slices.Concat(r.operations(now), r.orphans(), r.diskless())
 	for len(changes) > 0 {
 		n := min(len(changes), commitSize)
 		if _, err := r.Store.Commit(ctx, append([]store.Change{r.Fence}, changes[:n]...)...); err != nil {
@@ -51,7 +52,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, _ struct{}) (time.Time, erro
 }
 
 // operations lists the operations that ended long ago, with their outcomes. The
-// newest PUT of a set stays: how it ended is part of the set's state.
+// newest PUT of a set or a disk stays: how it ended is part of its state.
 func (r *Reconciler) operations(now time.Time) (changes []store.Change) {
 	all := store.All(r.Store, store.Operations)
 	crowded := beyondNewest(all)
@@ -90,11 +91,30 @@ func beyondNewest(all []store.Entry[vmss.Operation]) map[vmss.UID]int64 {
 }
 
 func (r *Reconciler) isState(op vmss.Operation) bool {
+	put := vmss.OpPut
 	if _, ok := r.Store.SetByUID(op.Set); !ok {
-		return false
+		if _, ok := r.Store.DiskByUID(disk.UID(op.Set)); !ok {
+			return false
+		}
+		put = vmss.OpPutDisk
 	}
-	newest, _, ok := r.Store.LastOperation(op.Set, func(o vmss.Operation) bool { return o.Kind == vmss.OpPut })
+	newest, _, ok := r.Store.LastOperation(op.Set, func(o vmss.Operation) bool { return o.Kind == put })
 	return ok && newest.Sequence == op.Sequence
+}
+
+// diskless lists what was written of disks that have no record. A UID is never
+// used twice.
+func (r *Reconciler) diskless() (changes []store.Change) {
+	return append(withoutRecord(r.Store, store.DiskStates), withoutRecord(r.Store, store.Attachments)...)
+}
+
+func withoutRecord[V any](s *store.Store, kind store.Kind[disk.UID, V]) (changes []store.Change) {
+	for uid, e := range store.Each(s, kind) {
+		if _, ok := s.DiskByUID(uid); !ok {
+			changes = append(changes, store.Delete(kind, uid, store.At(e.Revision)))
+		}
+	}
+	return changes
 }
 
 // orphans lists what was written of instances that have no row. An instance id

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/reconcile/garbage"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -165,6 +166,25 @@ func TestOfVeryManyOperationsOfOneSetOnlyTheNewestStayForADay(t *testing.T) {
 		left := y.collect()
 		if len(left) != garbage.KeepNewest+2 || !left["alive-1"] || left["alive-2"] || !left[fmt.Sprintf("alive-%d", garbage.KeepNewest+21)] || !left["other-1"] {
 			t.Errorf("%d are left, want the newest %d, the newest PUT and those of other sets", len(left), garbage.KeepNewest)
+		}
+	})
+}
+
+func TestOfDisksWhatIsStateStaysAndWhatHasNoRecordGoes(t *testing.T) {
+	inYard(t, func(t *testing.T, y *yard) {
+		d := disk.Disk{ID: resource.In("sub", "lab", "Microsoft.Compute", "disks", "data"), UID: "data", Kind: disk.Managed}
+		y.commit(store.Put(store.Disks, d.Key(), d))
+		for _, uid := range []disk.UID{"data", "gone"} {
+			y.commit(store.Put(store.DiskStates, uid, disk.State{Ready: true}), store.Put(store.Attachments, uid, disk.Attachment{Set: "alive"}))
+			y.operate(vmss.UID(uid), 1, vmss.OpPutDisk)
+			y.operate(vmss.UID(uid), 2, vmss.OpPutDisk)
+		}
+		time.Sleep(garbage.Keep + time.Second)
+		if left := y.collect(); len(left) != 1 || !left["data-2"] {
+			t.Errorf("of the operations %v are left, want the newest PUT of the disk", left)
+		}
+		if states, attached := store.All(y.store, store.DiskStates), store.All(y.store, store.Attachments); len(states) != 1 || len(attached) != 1 {
+			t.Errorf("%d states and %d attachments are left, want those of the disk", len(states), len(attached))
 		}
 	})
 }

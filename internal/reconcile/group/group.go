@@ -1,6 +1,6 @@
 // Package group empties and removes resource groups whose delete was accepted.
 // What has to go in a group is asked of the store; nothing here knows how a
-// scale set goes.
+// scale set or a disk goes.
 package group
 
 import (
@@ -20,29 +20,24 @@ type Reconciler struct {
 	Log   *slog.Logger
 }
 
-// Reconcile marks every scale set of a group that goes, and removes the group
-// once they are gone. Whoever sees a set go pokes its group.
+// Reconcile marks every scale set, disk, snapshot and image of a group that goes,
+// and removes the group once they are gone. Whoever sees one go pokes its group.
+// A disk that an instance of another group has stays, and the group with it,
+// until it is detached.
 func (r *Reconciler) Reconcile(ctx context.Context, key store.GroupKey) (time.Time, error) {
 	group, ok := store.Get(r.Store, store.Groups, key)
 	if !ok || !group.Value.Deleting {
 		return time.Time{}, nil
 	}
-	left := false
-	for _, e := range store.All(r.Store, store.ScaleSets) {
-		if k := e.Value.Key(); k.Subscription != key.Subscription || k.Group != key.Name {
-			continue
-		}
-		left = true
-		if e.Value.Deleting {
-			continue
-		}
-		set := *e.Value
-		set.Deleting = true
-		r.Log.InfoContext(ctx, "delete scale set", "scale_set", set.ID.Name(), "reason", "its resource group is being deleted")
-		if _, err := r.Store.Commit(ctx, r.Fence, store.Put(store.ScaleSets, set.Key(), set, store.At(e.Revision))); err != nil {
-			return time.Time{}, err
-		}
+	sets, err := r.markSets(ctx, key)
+	if err != nil {
+		return time.Time{}, err
 	}
+	left, err := r.markDisks(ctx, key)
+	if err != nil {
+		return time.Time{}, err
+	}
+	left = left || sets
 	if left {
 		return time.Time{}, nil
 	}
@@ -53,6 +48,48 @@ func (r *Reconciler) Reconcile(ctx context.Context, key store.GroupKey) (time.Ti
 			changes = append(changes, store.Put(store.Outcomes, op.Key(), vmss.Outcome{Status: vmss.OperationSucceeded, Finished: time.Now().UTC()}, store.Absent))
 		}
 	}
-	_, err := r.Store.Commit(ctx, changes...)
+	_, err = r.Store.Commit(ctx, changes...)
 	return time.Time{}, err
+}
+
+const reason = "its resource group is being deleted"
+
+// markSets reports whether there are scale sets left, all of them marked.
+func (r *Reconciler) markSets(ctx context.Context, key store.GroupKey) (left bool, err error) {
+	for _, e := range store.All(r.Store, store.ScaleSets) {
+		if k := e.Value.Key(); k.Subscription != key.Subscription || k.Group != key.Name {
+			continue
+		}
+		left = true
+		if e.Value.Deleting {
+			continue
+		}
+		set := *e.Value
+		set.Deleting = true
+		r.Log.InfoContext(ctx, "delete scale set", "scale_set", set.ID.Name(), "reason", reason)
+		if _, err := r.Store.Commit(ctx, r.Fence, store.Put(store.ScaleSets, set.Key(), set, store.At(e.Revision))); err != nil {
+			return left, err
+		}
+	}
+	return left, nil
+}
+
+// markDisks reports whether there are disks left, all of them marked.
+func (r *Reconciler) markDisks(ctx context.Context, key store.GroupKey) (left bool, err error) {
+	for _, e := range store.All(r.Store, store.Disks) {
+		if k := e.Value.Key(); k.Subscription != key.Subscription || k.Group != key.Name {
+			continue
+		}
+		left = true
+		if e.Value.Deleting {
+			continue
+		}
+		disk := *e.Value
+		disk.Deleting = true
+		r.Log.InfoContext(ctx, "delete disk", "disk", disk.ID.String(), "reason", reason)
+		if _, err := r.Store.Commit(ctx, r.Fence, store.Put(store.Disks, disk.Key(), disk, store.At(e.Revision))); err != nil {
+			return left, err
+		}
+	}
+	return left, nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/reconcile/group"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -120,6 +121,37 @@ func TestADeletedGroupGoesOnceItsSetsAreGone(t *testing.T) {
 	y.reconcile() // of a group that is gone
 	if _, ok := store.Get(y.store, store.Groups, other); !ok {
 		t.Error("the other group went too")
+	}
+}
+
+func TestADeletedGroupWaitsForItsDisksToo(t *testing.T) {
+	y := newYard(t)
+	for _, name := range []string{"web", "api"} {
+		y.commit(store.Delete(store.ScaleSets, vmss.NewKey("sub", "lab", name), store.Any))
+	}
+	for _, kind := range disk.Kinds() {
+		for _, in := range []string{"LAB", "other"} {
+			d := disk.Disk{ID: resource.In("sub", in, "Microsoft.Compute", string(kind), "x"), UID: disk.UID(in + string(kind)), Kind: kind}
+			y.commit(store.Put(store.Disks, d.Key(), d))
+		}
+	}
+	y.drop()
+	y.reconcile()
+	y.reconcile()
+	for _, e := range store.All(y.store, store.Disks) {
+		if e.Value.Deleting != (e.Value.ID.Group == "LAB") {
+			t.Errorf("%s is marked: %t", e.Value.ID, e.Value.Deleting)
+		}
+	}
+	for _, kind := range disk.Kinds() {
+		if _, ok := store.Get(y.store, store.Groups, lab); !ok {
+			t.Fatalf("the group went before its %s", kind)
+		}
+		y.commit(store.Delete(store.Disks, disk.NewKey(kind, "sub", "lab", "x"), store.Any))
+		y.reconcile()
+	}
+	if _, ok := store.Get(y.store, store.Groups, lab); ok {
+		t.Error("the empty group is still there")
 	}
 }
 

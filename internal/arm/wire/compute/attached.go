@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
+	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
@@ -107,29 +109,61 @@ func (r *attachedReader) same(disk, is wire.Document, path string) {
 	}
 }
 
-// fresh reads a disk that there is not yet.
+// fresh reads a disk that there is not yet: a new one, or a managed disk.
 func (r *attachedReader) fresh(disk wire.Document, path string, lun int) vmss.Disk {
-	const maxLUN = 63
 	if lun < 0 || lun > maxLUN {
 		r.Add(wire.InvalidParameter, path+".lun", "The LUN %d is not between 0 and %d.", lun, maxLUN)
 	}
-	if wire.Get(disk, "managedDisk", "id") != nil {
-		r.Add(wire.InvalidParameter, path+".managedDisk.id", "Managed disks that exist come with a later version; leave managedDisk.id out, and use createOption Empty and diskSizeGB for a new disk.")
+	r.others(disk, Instance.Node(dataDisksPath).Elem, path, "name")
+	r.others(object(disk, "managedDisk"), Instance.Node(dataDisksPath+"[].managedDisk"), path+".managedDisk", "id")
+	out := vmss.Disk{LUN: lun, ID: text(disk, "managedDisk", "id"), Caching: cmp.Or(text(disk, "caching"), "None"), StorageType: text(disk, "managedDisk", "storageAccountType")}
+	switch option := text(disk, "createOption"); {
+	case option == "":
+		r.Add(wire.InvalidParameter, path+".createOption", "The required member '%s' is missing: Empty for a new disk, Attach for a managed disk.", path+".createOption")
+	case option == attach && out.ID == "":
+		r.Add(wire.InvalidParameter, path+".managedDisk.id", "The required member '%s' is missing: the id of the disk to attach.", path+".managedDisk.id")
+	case option == attach:
+		r.managed(disk, path, out)
+	case out.ID != "":
+		r.Add(wire.InvalidParameter, path+".createOption", "A managed disk that exists is attached: set createOption to Attach, or leave managedDisk.id out for a new disk.")
+	default:
+		out.SizeGB = r.empty(disk, path)
+		out.StorageType = cmp.Or(out.StorageType, defaultStorage)
 	}
+	return out
+}
+
+const (
+	maxLUN = 63
+	attach = "Attach" // createOption of managed disks
+)
+
+// empty reads what a new disk says beside what all do.
+func (r *attachedReader) empty(disk wire.Document, path string) (sizeGB int) {
 	if disk["name"] != nil {
 		r.Add(wire.InvalidParameter, path+".name", "The name of a data disk follows from its instance; leave '%s' out.", path+".name")
 	}
-	if text(disk, "createOption") == "" {
-		r.Add(wire.InvalidParameter, path+".createOption", "The required member '%s' is missing; a new data disk starts Empty.", path+".createOption")
+	if text(disk, "deleteOption") == "Detach" {
+		r.Add(wire.InvalidParameter, path+".deleteOption", "A disk of the instance's own is deleted with it; set deleteOption to Delete, or attach a managed disk.")
 	}
-	size, sized := number(disk, "diskSizeGB")
+	size, sized := number(disk, sizeMember)
 	if !sized || size < 1 || size > maxDiskGB {
-		r.Add(wire.InvalidParameter, path+".diskSizeGB", "A new data disk has a diskSizeGB between 1 and %d.", maxDiskGB)
+		r.Add(wire.InvalidParameter, path+"."+sizeMember, "A new data disk has a diskSizeGB between 1 and %d.", maxDiskGB)
 	}
-	r.others(disk, Instance.Node(dataDisksPath).Elem, path, "name")
-	r.others(object(disk, "managedDisk"), Instance.Node(dataDisksPath+"[].managedDisk"), path+".managedDisk", "id")
-	return vmss.Disk{LUN: lun, SizeGB: size, Caching: cmp.Or(text(disk, "caching"), "None"),
-		StorageType: cmp.Or(text(disk, "managedDisk", "storageAccountType"), defaultStorage)}
+	return size
+}
+
+// managed reads what a managed disk says beside what all do.
+func (r *attachedReader) managed(disk wire.Document, path string, out vmss.Disk) {
+	if id, err := resource.ParseID(out.ID); err == nil && disk["name"] != nil && !strings.EqualFold(text(disk, "name"), id.Name()) {
+		r.Add(wire.InvalidParameter, path+".name", "The managed disk is called '%s'; leave '%s' out.", id.Name(), path+".name")
+	}
+	if disk[sizeMember] != nil {
+		r.Add(wire.InvalidParameter, path+"."+sizeMember, "A managed disk has the size it has; leave '%s' out, and enlarge the disk by itself.", path+"."+sizeMember)
+	}
+	if text(disk, "deleteOption") == "Delete" {
+		r.Add(wire.InvalidParameter, path+".deleteOption", "Managed disks outlive the instance that has them attached; set deleteOption to Detach.")
+	}
 }
 
 // others wants an object to say nothing but through members that act, and one
@@ -140,4 +174,92 @@ func (r *attachedReader) others(body wire.Document, n *wire.Node, path, but stri
 			unchanged{Problems: r.Problems}.check(n.Member(name), body[name], nil, path+"."+name)
 		}
 	}
+}
+
+// ParseAttachDetach reads the body of attachDetachDataDisks, which names managed
+// disks by their ids: those to detach from the instance, and those to attach. It
+// returns what ParseInstance does.
+func ParseAttachDetach(body []byte, is InstanceNow) (vmss.Customization, error) {
+	doc, err := AttachDetach.Decode(body)
+	if err != nil {
+		return vmss.Customization{}, err
+	}
+	now, err := Instance.Decode(is.Rendered)
+	if err != nil {
+		return vmss.Customization{}, fmt.Errorf("decode the rendered instance: %w", err)
+	}
+	var out vmss.Customization
+	if is.Custom != nil {
+		out = *is.Custom
+	}
+	var p wire.Problems
+	there := objects(now, "properties", "storageProfile", "dataDisks")
+	kept := detached(&p, doc, out.Attached)
+	taken := map[int]bool{}
+	for _, disk := range there[:len(there)-len(out.Attached)] {
+		lun, _ := number(disk, "lun")
+		taken[lun] = true
+	}
+	for _, disk := range kept {
+		taken[disk.LUN] = true
+	}
+	kept = append(kept, attachedAt(&p, doc, taken)...)
+	if n := len(there) - len(out.Attached) + len(kept); n > is.MaxDataDisks {
+		p.Add(wire.InvalidParameter, attachMember, "The size of the instance attaches at most %d data disks; it would have %d.", is.MaxDataDisks, n)
+	}
+	slices.SortFunc(kept, func(a, b vmss.Disk) int { return cmp.Compare(a.LUN, b.LUN) })
+	out.Attached = kept
+	return out, p.Err()
+}
+
+const attachMember, detachMember = "dataDisksToAttach", "dataDisksToDetach"
+
+// detached returns the disks that stay when those of the body are detached.
+func detached(p *wire.Problems, doc wire.Document, disks []vmss.Disk) []vmss.Disk {
+	kept := slices.Clone(disks)
+	for i, disk := range objects(doc, detachMember) {
+		id, path := text(disk, "diskId"), fmt.Sprintf("%s[%d].diskId", detachMember, i)
+		at := slices.IndexFunc(kept, func(d vmss.Disk) bool { return d.Volume != "" && strings.EqualFold(d.ID, id) })
+		switch {
+		case id == "":
+			p.Add(wire.InvalidParameter, path, "The required member '%s' is missing.", path)
+		case at < 0:
+			p.Add(wire.InvalidParameter, path, "The instance does not have the disk '%s' attached.", id)
+		default:
+			kept = slices.Delete(kept, at, at+1)
+		}
+	}
+	return kept
+}
+
+// attachedAt returns the disks that the body attaches, each at its LUN or at the
+// first that is free.
+func attachedAt(p *wire.Problems, doc wire.Document, taken map[int]bool) (all []vmss.Disk) {
+	disks := objects(doc, attachMember)
+	for i, disk := range disks {
+		lun, given := number(disk, "lun")
+		path := fmt.Sprintf("%s[%d].lun", attachMember, i)
+		switch {
+		case given && (lun < 0 || lun > maxLUN):
+			p.Add(wire.InvalidParameter, path, "The LUN %d is not between 0 and %d.", lun, maxLUN)
+		case given && taken[lun]:
+			p.Add(wire.InvalidParameter, path, "Two data disks have LUN %d.", lun)
+		}
+		if given {
+			taken[lun] = true
+		}
+	}
+	for i, disk := range disks {
+		lun, given := number(disk, "lun")
+		for !given && taken[lun] {
+			lun++
+		}
+		taken[lun] = true
+		id := text(disk, "diskId")
+		if path := fmt.Sprintf("%s[%d].diskId", attachMember, i); id == "" {
+			p.Add(wire.InvalidParameter, path, "The required member '%s' is missing.", path)
+		}
+		all = append(all, vmss.Disk{LUN: lun, ID: id, Caching: cmp.Or(text(disk, "caching"), "None")})
+	}
+	return all
 }

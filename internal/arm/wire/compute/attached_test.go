@@ -61,6 +61,57 @@ func disksBody(disks string) string {
 	return `{"properties":{"storageProfile":{"dataDisks":` + disks + `}}}`
 }
 
+// managed names a managed disk.
+const managed = `"managedDisk":{"id":"/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d"}`
+
+func TestAManagedDiskIsAttachedByItsID(t *testing.T) {
+	const id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d"
+	now, _ := attachedNow(t)
+	got, err := compute.ParseInstance([]byte(disksBody(`[{"lun":3},{"lun":5},{"lun":6,"createOption":"attach","caching":"ReadOnly","deleteOption":"Detach",`+managed+`}]`)), now)
+	want := vmss.Disk{LUN: 6, ID: id, Caching: "ReadOnly"}
+	if err != nil || len(got.Attached) != 2 || got.Attached[1] != want {
+		t.Fatalf("%+v %v", got, err)
+	}
+	// It is there, and is sent back as it was read.
+	got.Attached[1].Volume, got.Attached[1].SizeGB, got.Attached[1].StorageType = "u", 7, "Standard_LRS"
+	in := running(4)
+	in.Custom = &got
+	now.Rendered, now.Custom = renderer(t, withDisks(t)).Render(in, compute.InstanceOptions{}), &got
+	if !strings.Contains(string(now.Rendered), `{"lun":6,"name":"d","createOption":"Attach","caching":"ReadOnly","managedDisk":{"storageAccountType":"Standard_LRS","id":"`+id+`"},"diskSizeGB":7,"toBeDetached":false,"deleteOption":"Detach"}`) {
+		t.Errorf("%s", now.Rendered)
+	}
+	if view := string(renderer(t, withDisks(t)).RenderInstanceView(in)); !strings.Contains(view, `{"name":"d",`) {
+		t.Errorf("%s", view)
+	}
+	again, err := compute.ParseInstance(now.Rendered, now)
+	if diff := cmp.Diff(got, again); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, tt := range []struct {
+		body, path string
+		want       []int // LUNs
+	}{
+		{`{"dataDisksToDetach":[{"diskId":"` + strings.ToUpper(id) + `"}]}`, "", []int{5}},
+		{`{"dataDisksToAttach":[{"diskId":"` + id + `2"}]}`, "", []int{0, 5, 6}},
+		{`{"dataDisksToDetach":[{"diskId":"` + id + `"}],"dataDisksToAttach":[{"diskId":"` + id + `2","lun":6},{"diskId":"` + id + `3"}]}`, "", []int{0, 5, 6}},
+		{`{"dataDisksToDetach":[{"diskId":"` + id + `2"}]}`, "dataDisksToDetach[0].diskId", nil},
+		{`{"dataDisksToAttach":[{"diskId":"` + id + `2","lun":3}]}`, "dataDisksToAttach[0].lun", nil},
+		{`{"dataDisksToAttach":[{"lun":7}]}`, "dataDisksToAttach[0].diskId", nil},
+		{`{"dataDisksToAttach":[{"diskId":"` + id + `2","deleteOption":"Delete"}]}`, "dataDisksToAttach[0].deleteOption", nil},
+		{`{"dataDisksToAttach":[{"diskId":"` + id + `2"},{"diskId":"` + id + `3"}]}`, "dataDisksToAttach", nil},
+	} {
+		next, err := compute.ParseAttachDetach([]byte(tt.body), now)
+		var luns []int
+		for _, d := range next.Attached {
+			luns = append(luns, d.LUN)
+		}
+		e, _ := errors.AsType[*resource.Error](err)
+		if tt.path == "" && (err != nil || !slices.Equal(luns, tt.want)) || tt.path != "" && (e == nil || e.Target != tt.path) {
+			t.Errorf("%s: %v %v, want %v at %q", tt.body, luns, err, tt.want, tt.path)
+		}
+	}
+}
+
 func TestDisksThatCannotBeAttachedAreRefusedByPath(t *testing.T) {
 	now, _ := attachedNow(t)
 	const model, own, at = `{"lun":3},`, `{"lun":5}`, "properties.storageProfile.dataDisks"
@@ -77,8 +128,13 @@ func TestDisksThatCannotBeAttachedAreRefusedByPath(t *testing.T) {
 		{model + `{"lun":6,"diskSizeGB":1}`, at + "[1].createOption", "missing"},
 		{model + `{"lun":6,"createOption":"Empty"}`, at + "[1].diskSizeGB", "between 1 and 32767"},
 		{model + `{"lun":6,"createOption":"Empty","diskSizeGB":0}`, at + "[1].diskSizeGB", "between 1 and 32767"},
-		{model + `{"lun":6,"createOption":"Attach","diskSizeGB":1}`, at + "[1].createOption", "later version"},
-		{model + `{"lun":6,"createOption":"Empty","diskSizeGB":1,"managedDisk":{"id":"/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/disks/d"}}`, at + "[1].managedDisk.id", "later version"},
+		{model + `{"lun":6,"createOption":"Attach","diskSizeGB":1}`, at + "[1].managedDisk.id", "missing"},
+		{model + `{"lun":6,"createOption":"Copy","diskSizeGB":1}`, at + "[1].createOption", "Attach and managedDisk.id"},
+		{model + `{"lun":6,"createOption":"Attach","diskSizeGB":1,` + managed + `}`, at + "[1].diskSizeGB", "the size it has"},
+		{model + `{"lun":6,"createOption":"Attach","name":"e",` + managed + `}`, at + "[1].name", "called 'd'"},
+		{model + `{"lun":6,"createOption":"Attach","deleteOption":"Delete",` + managed + `}`, at + "[1].deleteOption", "outlive"},
+		{model + `{"lun":6,"createOption":"Empty","diskSizeGB":1,"deleteOption":"Detach"}`, at + "[1].deleteOption", "deleted with it"},
+		{model + `{"lun":6,"createOption":"Empty","diskSizeGB":1,` + managed + `}`, at + "[1].createOption", "set createOption to Attach"},
 		{model + `{"lun":6,"createOption":"Empty","diskSizeGB":1,"name":"d"}`, at + "[1].name", "leave"},
 		{model + `{"lun":6,"createOption":"Empty","diskSizeGB":1,"writeAcceleratorEnabled":true}`, at + "[1].writeAcceleratorEnabled", "cannot be changed"},
 		{model + `{"lun":6,"toBeDetached":true}`, at + "[1].toBeDetached", "no data disk at LUN 6"},

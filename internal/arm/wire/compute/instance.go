@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
+	disks "github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -24,6 +25,7 @@ type InstanceRenderer struct {
 	sku       []byte // with its name before it
 	network   []byte // networkProfileConfiguration, likewise
 	image     []byte // the image reference
+	ephemeral []byte // diffDiskSettings with its name before it, if there is one
 	osProfile []byte // the members after adminUsername, each with a comma before it
 }
 
@@ -66,6 +68,9 @@ func NewInstanceRenderer(set vmss.ScaleSet, revision vmss.Revision) (*InstanceRe
 		ref["exactVersion"] = revision.Model.Image.Exact
 	}
 	r.image = Instance.Node("properties.storageProfile.imageReference").Append(nil, ref)
+	if diff := object(vm, "storageProfile", "osDisk", "diffDiskSettings"); diff != nil {
+		r.ephemeral = Instance.Node("properties.storageProfile.osDisk.diffDiskSettings").Append([]byte(`,"diffDiskSettings":`), diff)
+	}
 	os := object(vm, "osProfile")
 	delete(os, "computerNamePrefix")
 	r.osProfile = Instance.Node("properties.osProfile").Append(nil, os)
@@ -118,7 +123,7 @@ func (r *InstanceRenderer) appendProperties(b []byte, in InstanceInput, opt Inst
 	b = appendProtection(b, in.Custom)
 	b = appendText(b, `,"vmId":`, vmss.InstanceGUID(r.set.UID, in.Row.ID))
 	b = append(appendText(b, `,"hardwareProfile":{"vmSize":`, r.model.Size), '}')
-	b = r.appendStorage(b, in)
+	b = r.appendStorage(append(b, `,"storageProfile":`...), in)
 	b = appendText(b, `,"osProfile":{"computerName":`, vmss.ComputerName(r.model.OS.ComputerNamePrefix, in.Row.ID))
 	b = append(appendRest(b, r.osProfile), `,"networkProfile":{"networkInterfaces":[`...)
 	for i, nic := range r.model.NICs {
@@ -144,6 +149,9 @@ func (r *InstanceRenderer) osDisk(row vmss.Instance) string {
 }
 
 func (r *InstanceRenderer) dataDisk(row vmss.Instance, disk vmss.Disk) string {
+	if disk.Volume != "" {
+		return disk.ID[strings.LastIndex(disk.ID, "/")+1:]
+	}
 	return vmss.DataDiskName(r.set.ID.Name(), r.set.UID, row.ID, disk.LUN, row.DiskGeneration(disk))
 }
 
@@ -167,34 +175,57 @@ func (r *InstanceRenderer) dataDisks(custom *vmss.Customization) iter.Seq[vmss.D
 	}
 }
 
+// RenderStorage writes the storage profile of an instance alone.
+func (r *InstanceRenderer) RenderStorage(in InstanceInput) []byte { return r.appendStorage(nil, in) }
+
 func (r *InstanceRenderer) appendStorage(b []byte, in InstanceInput) []byte {
 	row := in.Row
-	b = append(append(b, `,"storageProfile":{"imageReference":`...), r.image...)
+	b = append(append(b, `{"imageReference":`...), r.image...)
 	b = appendText(b, `,"osDisk":{"osType":`, r.model.Image.OSType)
 	name := r.osDisk(row)
 	b = appendText(b, `,"name":`, name)
 	b = append(b, `,"createOption":"FromImage"`...)
 	b = r.appendDisk(b, r.model.OSDisk, name, osDiskSize(r.model))
-	b = append(b, `},"dataDisks":[`...)
+	b = append(append(b, r.ephemeral...), `},"dataDisks":[`...)
 	first := true
 	for disk := range r.dataDisks(in.Custom) {
 		if !first {
 			b = append(b, ',')
 		}
 		first = false
-		name := r.dataDisk(row, disk)
-		b = appendInt(append(b, `{"lun":`...), disk.LUN)
-		b = appendText(b, `,"name":`, name)
-		b = append(b, `,"createOption":"Empty"`...)
-		b = append(r.appendDisk(b, disk, name, disk.SizeGB), `,"toBeDetached":false}`...)
+		b = r.appendDataDisk(b, row, disk)
 	}
 	return append(b, ']', '}')
 }
 
+func (r *InstanceRenderer) appendDataDisk(b []byte, row vmss.Instance, disk vmss.Disk) []byte {
+	name, option := r.dataDisk(row, disk), "Empty"
+	if disk.Volume != "" {
+		option = attach
+	}
+	b = appendInt(append(b, `{"lun":`...), disk.LUN)
+	b = appendText(b, `,"name":`, name)
+	b = appendText(b, `,"createOption":`, option)
+	b = append(r.appendDisk(b, disk, name, disk.SizeGB), `,"toBeDetached":false`...)
+	if disks.SettableLimits(disk.StorageType) {
+		limit := disks.Limit{IOPS: disk.IOPS, MBps: disk.MBps}.Or(disks.LimitOf(disk.StorageType, disk.SizeGB))
+		b = appendInt(append(b, `,"diskIOPSReadWrite":`...), limit.IOPS)
+		b = appendInt(append(b, `,"diskMBpsReadWrite":`...), limit.MBps)
+	}
+	if disk.Volume != "" {
+		b = append(b, `,"deleteOption":"Detach"`...)
+	}
+	return append(b, '}')
+}
+
 func (r *InstanceRenderer) appendDisk(b []byte, disk vmss.Disk, name string, sizeGB int) []byte {
+	id := disk.ID
+	if disk.Volume == "" {
+		id = r.disks + name
+	}
 	b = appendText(b, `,"caching":`, disk.Caching)
 	b = appendText(b, `,"managedDisk":{"storageAccountType":`, disk.StorageType)
-	b = append(appendText(b, `,"id":`, r.disks+name), '}')
+	b = append(appendText(b, `,"id":`, id), '}')
 	if sizeGB > 0 {
 		b = appendInt(append(b, `,"diskSizeGB":`...), sizeGB)
 	}

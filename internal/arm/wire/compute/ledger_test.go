@@ -31,6 +31,10 @@ func TestLedgersCoverTheSDK(t *testing.T) {
 		{"reimage", compute.Reimage, []reflect.Type{
 			reflect.TypeFor[armcompute.VirtualMachineScaleSetReimageParameters](), reflect.TypeFor[armcompute.VirtualMachineScaleSetVMReimageParameters](),
 		}},
+		{"disk", compute.Disk, []reflect.Type{reflect.TypeFor[armcompute.Disk](), reflect.TypeFor[armcompute.DiskUpdate]()}},
+		{"snapshot", compute.Snapshot, []reflect.Type{reflect.TypeFor[armcompute.Snapshot](), reflect.TypeFor[armcompute.SnapshotUpdate]()}},
+		{"image", compute.Image, []reflect.Type{reflect.TypeFor[armcompute.Image](), reflect.TypeFor[armcompute.ImageUpdate]()}},
+		{"attachdetach", compute.AttachDetach, []reflect.Type{reflect.TypeFor[armcompute.AttachDetachDataDisksRequest]()}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, typ := range tt.types {
@@ -97,7 +101,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			walk(n.Elem)
 		}
 	}
-	for _, s := range []*wire.Schema{compute.ScaleSet, compute.Instance, compute.InstanceIDs, compute.Reimage} {
+	for _, s := range []*wire.Schema{compute.ScaleSet, compute.Instance, compute.InstanceIDs, compute.Reimage, compute.Disk, compute.Snapshot, compute.Image, compute.AttachDetach} {
 		walk(s.Root)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
+	disks "github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -65,7 +66,28 @@ func (p *parser) osDisk(disk wire.Document) vmss.Disk {
 	if given && size > 0 && size < p.in.Image.SizeGB {
 		p.Add(wire.InvalidParameter, path+".diskSizeGB", "The OS disk needs at least the %d GB of its image; diskSizeGB is %d.", p.in.Image.SizeGB, size)
 	}
-	return vmss.Disk{SizeGB: size, Caching: text(disk, "caching"), StorageType: text(disk, "managedDisk", "storageAccountType")}
+	out := vmss.Disk{SizeGB: size, Caching: text(disk, "caching"), StorageType: text(disk, "managedDisk", "storageAccountType")}
+	out.Ephemeral = p.ephemeral(object(disk, "diffDiskSettings"), out)
+	return out
+}
+
+// ephemeral reads whether the OS disk is ephemeral.
+//
+// Source: https://learn.microsoft.com/azure/virtual-machines/ephemeral-os-disks
+func (p *parser) ephemeral(diff wire.Document, disk vmss.Disk) bool {
+	const path = storagePath + ".osDisk"
+	if text(diff, "option") == "" {
+		for name, value := range diff {
+			if value != false {
+				p.Add(wire.InvalidParameter, path+".diffDiskSettings.option", "'%s' is for ephemeral OS disks: set option to Local, or leave diffDiskSettings out.", path+".diffDiskSettings."+name)
+			}
+		}
+		return false
+	}
+	if disk.Caching != "ReadOnly" {
+		p.Add(wire.InvalidParameter, path+".caching", "An ephemeral OS disk is cached ReadOnly, not %s; set caching to ReadOnly.", disk.Caching)
+	}
+	return true
 }
 
 // dropImageSize removes a disk size that only says what the image says. Answers
@@ -116,7 +138,11 @@ func (p *parser) dataDisks(list []wire.Document) []vmss.Disk {
 			p.Add(wire.InvalidParameter, path+".diskSizeGB", "The required member '%s' is missing.", path+".diskSizeGB")
 		}
 		p.diskSize(size, sized, path)
-		out = append(out, vmss.Disk{LUN: lun, SizeGB: size, Caching: text(disk, "caching"), StorageType: text(disk, "managedDisk", "storageAccountType")})
+		d := vmss.Disk{LUN: lun, SizeGB: size, Caching: text(disk, "caching"), StorageType: text(disk, "managedDisk", "storageAccountType")}
+		d.IOPS, _ = number(disk, "diskIOPSReadWrite")
+		d.MBps, _ = number(disk, "diskMBpsReadWrite")
+		p.AddFrom(under(path, disks.CheckLimit(d.StorageType, size, disks.Limit{IOPS: d.IOPS, MBps: d.MBps})), path)
+		out = append(out, d)
 	}
 	return out
 }

@@ -208,6 +208,8 @@ func (p *parser) unchangeable() {
 		text(vm, "osProfile", "computerNamePrefix") != was.Model.OS.ComputerNamePrefix, again)
 	change("properties.virtualMachineProfile.storageProfile.osDisk.managedDisk.storageAccountType",
 		text(vm, "storageProfile", "osDisk", "managedDisk", "storageAccountType") != was.Model.OSDisk.StorageType, again)
+	change("properties.virtualMachineProfile.storageProfile.osDisk.diffDiskSettings",
+		(text(vm, "storageProfile", "osDisk", "diffDiskSettings", "option") != "") != was.Model.OSDisk.Ephemeral, again)
 }
 
 // plainLocation names a location as Azure stores it: "West US" is westus.

@@ -16,6 +16,8 @@ var cases = []testCase{
 	{"ConcurrentCreatesMakeOneMachine", concurrentCreates},
 	{"ReimageAllMakesDataDisksAnew", reimageAll},
 	{"ADataDiskThatIsNotWantedAnyMoreIsRemoved", detach},
+	{"AStoppedMachineIsRefittedToo", refitStopped},
+	{"ManagedDisksAreNeverRemoved", volumes},
 	{"KeptDisksGoWithTheInstance", keptDisksGo},
 	{"OldGenerationDoesNotTouchTheNew", oldGeneration},
 	{"StartingAStoppedMachineKeepsItsBootNumber", startAgain},
@@ -38,6 +40,7 @@ func nothing(b *bench) {
 	if err := b.Driver.Delete(b.Context(), b.fence, spec.ID, compute.All); err != nil {
 		b.Errorf("Delete of a machine that is not there: %v", err)
 	}
+	b.refused("Refit of a machine that is not there", b.Driver.Refit(b.Context(), b.fence, spec), resource.NotFound)
 	bad := spec
 	bad.VCPUs = 0
 	b.refused("Create without vCPUs", b.Driver.Create(b.Context(), b.fence, bad), resource.Invalid)

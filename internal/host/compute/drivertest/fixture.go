@@ -34,6 +34,11 @@ type Fixture struct {
 	// and "data{lun}": it changes when the disk is made anew and not otherwise.
 	Disks func(id compute.VMID) map[string]string
 
+	// Volume (optional) makes the content of a managed disk of this name, empty and
+	// of one GB, and returns a function that reports whether it is still there. Disks
+	// shows a volume by its name, if at all.
+	Volume func(name string) (there func() bool)
+
 	// BootID (optional) returns something that differs in every boot of the
 	// machine's guest.
 	BootID func(id compute.VMID) string

@@ -15,6 +15,7 @@ var steps = []step{
 	{"ListAndGetAgree", listAndGet},
 	{"TheMeterCountsWhatRuns", meter},
 	{"RestartHappensOncePerBootNumber", restartOnce},
+	{"RefitChangesDisksAndLimitsWithoutARestart", refit},
 	{"StoppedAndDeallocatedMachinesComeBack", stopAndStart},
 	{"NewDriverAdoptsTheMachine", adopt},
 	{"ReimageMakesAnOSDiskAndKeepsData", reimage},
@@ -64,6 +65,7 @@ func olderLease(b *bench, spec *compute.Spec) {
 	b.refused("Create", b.Driver.Create(b.Context(), old, *spec), resource.Conflict)
 	b.refused("Delete", b.Driver.Delete(b.Context(), old, spec.ID, compute.All), resource.Conflict)
 	b.refused("Power", b.Driver.Power(b.Context(), old, spec.ID, compute.Power{Want: compute.Stopped}), resource.Conflict)
+	b.refused("Refit", b.Driver.Refit(b.Context(), old, *spec), resource.Conflict)
 	b.await(spec.ID, compute.Running, spec.Boots)
 	b.rebooted(spec.ID, boot, false)
 }

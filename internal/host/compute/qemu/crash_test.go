@@ -75,6 +75,15 @@ func dispose(what compute.Disposal) func(context.Context, *Driver, compute.VMID)
 	return func(ctx context.Context, d *Driver, id compute.VMID) error { return d.Delete(ctx, lease, id, what) }
 }
 
+// refit changes the disks or limits of the lab's machine.
+func refit(change func(*compute.Spec)) func(context.Context, *Driver, compute.VMID) error {
+	return func(ctx context.Context, d *Driver, id compute.VMID) error {
+		spec := labSpec(id.Instance)
+		change(&spec)
+		return d.Refit(ctx, lease, spec)
+	}
+}
+
 var acts = []act{
 	{"create", "", func(ctx context.Context, d *Driver, id compute.VMID) error {
 		return d.Create(ctx, lease, labSpec(id.Instance))
@@ -98,6 +107,22 @@ var acts = []act{
 		next.ID.Disks, next.Boots = 2, 2
 		return d.Create(ctx, lease, next)
 	}, compute.Running},
+	{"attach", compute.Running, refit(func(s *compute.Spec) {
+		s.DataDisks = append(s.DataDisks, compute.Disk{LUN: 1, SizeGB: 1, Generation: 7, Limit: compute.Limit{IOPS: 120, MBps: 25}})
+	}), compute.Running},
+	{"attach a managed disk", compute.Running, refit(func(s *compute.Spec) {
+		s.DataDisks = append(s.DataDisks, compute.Disk{LUN: 1, Volume: "managed"})
+	}), compute.Running},
+	{"detach", compute.Running, refit(func(s *compute.Spec) { s.DataDisks = s.DataDisks[1:] }), compute.Running},
+	{"detach and attach at the same LUN", compute.Running, refit(func(s *compute.Spec) { s.DataDisks[0].Generation++ }), compute.Running},
+	{"detach from a stopped one", compute.Stopped, refit(func(s *compute.Spec) { s.DataDisks = nil }), compute.Stopped},
+	{"copy", compute.Running, func(ctx context.Context, d *Driver, id compute.VMID) error {
+		return d.CopyDisk(ctx, id, osDisk, filepath.Join(string(d.opts.Volumes.(shelved)), "copy"), nil)
+	}, compute.Running},
+	{"grow", compute.Running, refit(func(s *compute.Spec) { s.DataDisks[0].SizeGB = 5 }), compute.Running},
+	{"limit", compute.Running, refit(func(s *compute.Spec) {
+		s.OSLimit.IOPS, s.DataDisks[1].Limit.MBps = 500, 60
+	}), compute.Running},
 	{"resize", compute.Running, func(ctx context.Context, d *Driver, id compute.VMID) error {
 		next := labSpec(id.Instance)
 		next.MemoryMB *= 2
@@ -140,6 +165,7 @@ func (a act) play(t *testing.T, steps int) (outcome []string, diedAt string) {
 		l.crash = reaper.step
 		l.reopen()
 		id := labSpec(0).ID
+		l.volume("managed")
 		l.prepare(id, a.before)
 		before := l.diskFiles(id)
 		reaper.in(steps, l.d.stop)
@@ -159,6 +185,9 @@ func (a act) play(t *testing.T, steps int) (outcome []string, diedAt string) {
 			t.Errorf("%s again, after a death before %q: want the machine %q, got %+v", a.name, diedAt, a.machine, l.vm(id))
 		}
 		outcome = l.outcome(id, before)
+		if b, err := os.ReadFile(filepath.Join(string(l.volumes), "copy")); err == nil {
+			outcome = append(outcome, "copy of "+string(b))
+		}
 	})
 	return outcome, diedAt
 }
@@ -186,7 +215,7 @@ func (l *lab) settled(id compute.VMID, want compute.State) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return stateOf(m.rec, m.alive()) == want && settled(m.rec, m.alive()) && m.rec.Booted == m.rec.Boots
+	return stateOf(m.rec, m.alive()) == want && m.rec.Fit == m.rec.Spec.Fit() && settled(m.rec, m.alive()) && m.rec.Booted == m.rec.Boots
 }
 
 // outcome lists all that is there: machines, processes, files, and whether a
@@ -203,6 +232,9 @@ func (l *lab) outcome(id compute.VMID, before map[string]string) []string {
 	}
 	for _, e := range l.alive() {
 		list = append(list, "process "+e.bootID())
+		for _, disk := range e.plugged() {
+			list = append(list, "process with "+disk)
+		}
 	}
 	for name, content := range l.diskFiles(id) {
 		age := "new"

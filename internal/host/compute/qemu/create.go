@@ -56,15 +56,14 @@ func (m *machine) creation(ctx context.Context, spec compute.Spec, image Image) 
 	disks := m.d.root.disks(m.id)
 	steps = append(steps, effect{"disk directory", func() error { return errDisk(disks, os.MkdirAll(disks, 0o700), "") }})
 	osDisk := newDisk{path: m.d.root.osDisk(m.id), sizeGB: spec.OSDiskGB, digest: spec.Image, image: image}
-	steps = append(steps, effect{"OS disk", func() error { return m.makeDisk(ctx, osDisk, "os-") }})
-	var wanted []string
-	for _, d := range spec.DataDisks {
-		wanted = append(wanted, m.d.root.dataDisk(m.id, d))
-		data := newDisk{path: m.d.root.dataDisk(m.id, d), sizeGB: d.SizeGB}
-		lun := strconv.Itoa(d.LUN)
-		steps = append(steps, effect{"data disk " + lun, func() error { return m.makeDisk(ctx, data, "data-"+lun+"-") }})
-	}
-	steps = append(steps, effect{"detached data disks", func() error { return errDisk(disks, removePrefixed(disks, "data-", wanted...), "") }})
+	steps = append(steps, effect{"OS disk", func() error {
+		if err := m.makeDisk(ctx, osDisk); err != nil {
+			return err
+		}
+		return errDisk(disks, removePrefixed(disks, "os-", osDisk.path), "")
+	}})
+	steps = append(steps, m.dataDisks(ctx, spec)...)
+	steps = append(steps, m.detached(spec))
 	seed := filepath.Join(m.d.root.vm(m.id), seedFile)
 	return append(steps,
 		effect{"seed", func() error { return errDisk(seed, guest.Seed(seed, guest.Setup(spec.Guest)), "") }},
@@ -91,16 +90,43 @@ func (m *machine) declare(spec compute.Spec, image Image) error {
 	return nil
 }
 
-// makeDisk makes a disk unless it is there, and removes its older generations.
-func (m *machine) makeDisk(ctx context.Context, d newDisk, generations string) error {
+// makeDisk makes a disk unless it is there.
+func (m *machine) makeDisk(ctx context.Context, d newDisk) error {
 	if _, err := os.Stat(d.path); err == nil {
 		return nil
 	}
-	if err := m.d.world.makeDisk(ctx, d); err != nil {
-		return err
+	return m.d.world.makeDisk(ctx, d)
+}
+
+// dataDisks makes the data disks of the machine's own that are not there yet, and
+// enlarges the others.
+func (m *machine) dataDisks(ctx context.Context, spec compute.Spec) (steps []effect) {
+	for _, d := range spec.DataDisks {
+		if d.Volume != "" {
+			continue
+		}
+		data := newDisk{path: m.d.root.dataDisk(m.id, d), sizeGB: d.SizeGB}
+		steps = append(steps, effect{"data disk " + strconv.Itoa(d.LUN), func() error {
+			if err := m.makeDisk(ctx, data); err != nil || m.proc != nil {
+				return err // a process that has it open enlarges it itself
+			}
+			return m.d.world.growDisk(ctx, data.path, int64(data.sizeGB)<<30)
+		}})
 	}
-	dir := filepath.Dir(d.path)
-	return errDisk(dir, removePrefixed(dir, generations, d.path), "")
+	return steps
+}
+
+// detached removes the data disks of the machine's own that the spec does not
+// have, older generations included. No process may have them in use.
+func (m *machine) detached(spec compute.Spec) effect {
+	var wanted []string
+	for _, d := range spec.DataDisks {
+		if d.Volume == "" {
+			wanted = append(wanted, m.d.root.dataDisk(m.id, d))
+		}
+	}
+	dir := m.d.root.disks(m.id)
+	return effect{"detached data disks", func() error { return errDisk(dir, removePrefixed(dir, "data-", wanted...), "") }}
 }
 
 // remove unmakes the machine. The caller has the turn.
@@ -113,6 +139,7 @@ func (m *machine) remove(ctx context.Context, disposal compute.Disposal) error {
 			return m.commit(func(r *record) { r.Phase, r.Disposal = deleting, disposal })
 		}},
 		effect{"cut", func() error {
+			m.stopReaders()
 			if err := m.cut(ctx); err != nil {
 				return err
 			}

@@ -5,7 +5,8 @@
 //	vms/{id}/seed.iso    what the guest learns at first boot
 //	vms/{id}/qmp.N.sock  control socket of the N-th process, agent.sock beside it
 //	vms/{id}/pid         locked by the process, so that there is never a second one
-//	vms/{id}/serial.log, stderr.log
+//	vms/{id}/serial.log  what the guest prints, cut to its end; what is typed goes to serial.sock
+//	vms/{id}/stderr.log  QEMU's last words
 //	disks/{set}-{instance}/os-{generation}.qcow2, data-{lun}-{generation}.qcow2
 //	lease                the highest lease seen
 //

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/compute/qemu/args"
 	"github.com/muster-vm/muster/internal/host/guest"
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -51,19 +52,26 @@ type Traffic interface {
 	Traffic(ctx context.Context) (map[string][2]int64, error)
 }
 
+// Volumes finds the contents of managed disks by their UID: qcow2 files that the
+// driver neither makes nor removes. NotFound if there is none.
+type Volumes interface {
+	Volume(ctx context.Context, uid string) (path string, err error)
+}
+
 // Options are what a driver needs. Root and Images are required.
 type Options struct {
-	Root   string // directory for machines and their disks; made if missing
-	Images Images
-	Taps   Taps         // nil leaves network cards unplugged
-	Accel  string       // empty for DefaultAccel; see ProbeAccel
-	Binary string       // empty for DefaultBinary
-	Log    *slog.Logger // nil for none
+	Root    string // directory for machines and their disks; made if missing
+	Images  Images
+	Taps    Taps         // nil leaves network cards unplugged
+	Accel   string       // empty for DefaultAccel; see ProbeAccel
+	Binary  string       // empty for DefaultBinary
+	Volumes Volumes      // nil for a host that has no managed disks
+	Log     *slog.Logger // nil for none
 }
 
 // Driver runs virtual machines as QEMU processes. It implements
-// compute.Driver, compute.Getter, compute.Notifier and compute.Meter. At most one driver may
-// use a root at a time.
+// compute.Driver, compute.Getter, compute.Notifier, compute.Meter,
+// compute.DiskCopier and compute.Console. At most one driver may use a root at a time.
 type Driver struct {
 	opts  Options
 	root  root
@@ -81,10 +89,12 @@ type Driver struct {
 }
 
 var (
-	_ compute.Driver   = (*Driver)(nil)
-	_ compute.Getter   = (*Driver)(nil)
-	_ compute.Notifier = (*Driver)(nil)
-	_ compute.Meter    = (*Driver)(nil)
+	_ compute.Driver     = (*Driver)(nil)
+	_ compute.Getter     = (*Driver)(nil)
+	_ compute.Notifier   = (*Driver)(nil)
+	_ compute.Meter      = (*Driver)(nil)
+	_ compute.DiskCopier = (*Driver)(nil)
+	_ compute.Console    = (*Driver)(nil)
 )
 
 // Open returns a driver over the machines under opts.Root. Processes that run
@@ -215,11 +225,15 @@ func check(s compute.Spec) error {
 	}
 	seen := map[int]bool{}
 	for _, disk := range s.DataDisks {
-		if disk.SizeGB <= 0 || disk.LUN < 0 || seen[disk.LUN] {
+		if disk.SizeGB <= 0 && disk.Volume == "" || disk.LUN < 0 || seen[disk.LUN] {
 			return resource.Errorf(resource.Invalid, "InvalidParameter",
 				"The data disk at LUN %d has no size, or its LUN is negative or taken.", disk.LUN)
 		}
 		seen[disk.LUN] = true
+	}
+	if room := args.Room(len(s.NICs)); len(s.DataDisks) > room {
+		return resource.Errorf(resource.Invalid, "OperationNotAllowed",
+			"The virtual machine has room for %d data disks beside its network cards, and %d are asked for. Detach some.", room, len(s.DataDisks))
 	}
 	return nil
 }
@@ -270,6 +284,25 @@ func (d *Driver) Power(ctx context.Context, fence compute.Fence, id compute.VMID
 		return errNotFound(id)
 	}
 	return m.power(ctx, want)
+}
+
+// Refit implements compute.Driver.
+func (d *Driver) Refit(ctx context.Context, fence compute.Fence, spec compute.Spec) error {
+	if err := d.admit(ctx, fence); err != nil {
+		return err
+	}
+	if err := check(spec); err != nil {
+		return err
+	}
+	m, err := d.hold(ctx, spec.ID)
+	if err != nil {
+		return err
+	}
+	defer m.letGo()
+	if m.id != spec.ID || m.rec.Phase == "" {
+		return errNotFound(spec.ID)
+	}
+	return m.refit(ctx, spec)
 }
 
 // List implements compute.Driver.

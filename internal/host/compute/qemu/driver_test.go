@@ -1,7 +1,6 @@
 package qemu
 
 import (
-	"bytes"
 	"os"
 	"strings"
 	"testing"
@@ -203,35 +202,6 @@ func TestARecordThatCannotBeReadIsReportedAndCanOnlyBeDeleted(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestASerialLogIsCutToItsTail(t *testing.T) {
-	inLab(t, func(t *testing.T, l *lab) {
-		id := labSpec(0).ID
-		l.create(labSpec(0))
-		path, err := l.d.SerialLog(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		long := bytes.Repeat([]byte("0123456789abcde\n"), (maxSerial+serialTail)/16)
-		copy(long[len(long)-5:], "last\n")
-		if err := os.WriteFile(path, long, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(liveness + time.Second)
-		synctest.Wait()
-		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, long[len(long)-serialTail:]) {
-			t.Errorf("%d bytes are left (%v), want the last %d", len(got), err, serialTail)
-		}
-		if err := os.WriteFile(path, long[:maxSerial], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(2 * liveness)
-		synctest.Wait()
-		if info, err := os.Stat(path); err != nil || info.Size() != maxSerial {
-			t.Errorf("a log at the limit was cut: %v, %v", info, err)
-		}
-	})
 }
 
 func TestTheHighestLeaseOutlivesTheDriver(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/compute/qemu/qmp"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -47,6 +48,21 @@ func errProgram(name, pkg string, err error) error {
 			"%s is not installed on the host. Install it there: apt-get install %s.", name, pkg).Because(err)
 	}
 	return resource.Errorf(resource.Unavailable, "QemuNotRunnable", "The host could not run %s.", name).Because(err)
+}
+
+// errRefused is the answer when QEMU does not change a process's disks.
+func errRefused(id compute.VMID, e *qmp.Error) error {
+	if locked(e.Desc) {
+		return resource.Errorf(resource.Unavailable, "DiskInUse",
+			"A disk of %s is in use by another program on the host. End that, or attach another disk.", id).Because(e)
+	}
+	return resource.Errorf(resource.Unavailable, "QemuRefused",
+		"QEMU did not change the disks of %s: %s. Restarting the instance may help.", id, strings.TrimSuffix(e.Desc, ".")).Because(e)
+}
+
+// locked reports whether QEMU speaks of a file that another program has open.
+func locked(said string) bool {
+	return strings.Contains(said, "Failed to get \"write\" lock") || strings.Contains(said, "Is another process using the image")
 }
 
 func errNoImage(digest, path string, err error) error {

@@ -1,21 +1,22 @@
 package qemu
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 
 	"github.com/muster-vm/muster/internal/durable"
+	"github.com/muster-vm/muster/internal/host/compute/qemu/img"
+	pidfd "github.com/muster-vm/muster/internal/host/compute/qemu/process"
 	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/rights"
 )
 
 // host is the world as it is.
@@ -31,7 +32,7 @@ var _ world = (*host)(nil)
 // start implements world. The process has a session of its own, so that
 // neither the server's end nor a key press in its terminal reaches it.
 func (h *host) start(dir string, run int64, argv []string, files []*os.File) (process, error) {
-	for _, stale := range []string{qmpPrefix, agentSocket} {
+	for _, stale := range []string{qmpPrefix, agentSocket, serialSocket} {
 		if err := removePrefixed(dir, stale, ""); err != nil {
 			return nil, errDisk(dir, err, "")
 		}
@@ -44,18 +45,28 @@ func (h *host) start(dir string, run int64, argv []string, files []*os.File) (pr
 	cmd := exec.Command(h.binary, argv...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = dir, said, said, files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if err := rights.Without(cmd.Start); err != nil {
 		return nil, errProgram(h.binary, "qemu-system-x86", err)
 	}
-	p, err := hold(cmd.Process.Pid, run, dir)
+	p, err := pidfd.Hold(cmd.Process.Pid, run, said.Name())
 	if err != nil {
 		cmd.Process.Kill() //nolint:errcheck // it is waited for
 		cmd.Wait()         //nolint:errcheck // as we wished
 		return nil, resource.Errorf(resource.Unavailable, "KernelTooOld",
 			"The host's kernel cannot hold processes. It must be Linux 5.10 or newer.").Because(err)
 	}
-	go p.watchChild(cmd)
+	go p.WatchChild(cmd)
 	return p, nil
+}
+
+// processes implements world.
+func (h *host) processes(vms string) (map[string]process, error) {
+	found, err := pidfd.Root{Dir: vms, Stderr: stderrFile, Run: runOf}.Find()
+	all := make(map[string]process, len(found))
+	for name, p := range found {
+		all[name] = p
+	}
+	return all, err
 }
 
 // dial implements world.
@@ -91,13 +102,16 @@ func (h *host) makeDisk(ctx context.Context, d newDisk) error {
 		words = append(words, "-F", d.image.Format, "-b", d.image.Disk)
 	}
 	words = append(words, "--", tmp)
-	if d.sizeGB > 0 {
+	switch {
+	case d.sizeGB > 0:
 		words = append(words, fmt.Sprintf("%dG", d.sizeGB))
+	case d.bytes > 0:
+		words = append(words, itoa(d.bytes))
 	}
 	if err := os.RemoveAll(tmp); err != nil {
 		return errDisk(d.path, err, "")
 	}
-	if _, said, err := qemuImg(ctx, words...); err != nil {
+	if _, said, err := img.Run(ctx, words...); err != nil {
 		os.Remove(tmp) //nolint:errcheck // the first error says more
 		return diskFailure(ctx, d.path, said, err)
 	}
@@ -120,7 +134,7 @@ func diskFailure(ctx context.Context, path, said string, err error) error {
 // is what it is said to be and refers to no other file of the host.
 func (h *host) inspect(ctx context.Context, d newDisk) (int64, error) {
 	path := d.image.Disk
-	if err := noSuchFile(path); err != nil {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return 0, errNoImage(d.digest, path, err)
 	}
 	h.mu.Lock()
@@ -129,7 +143,7 @@ func (h *host) inspect(ctx context.Context, d newDisk) (int64, error) {
 	if known {
 		return size, nil
 	}
-	out, said, err := qemuImg(ctx, "info", "-U", "-f", d.image.Format, "--output=json", "--", path)
+	out, said, err := img.Run(ctx, "info", "-U", "-f", d.image.Format, "--output=json", "--", path)
 	exitError := &exec.ExitError{}
 	if errors.As(err, &exitError) {
 		return 0, errBadImage(d.digest, path, said)
@@ -137,7 +151,7 @@ func (h *host) inspect(ctx context.Context, d newDisk) (int64, error) {
 	if err != nil {
 		return 0, diskFailure(ctx, path, said, err)
 	}
-	size, err = imageSize(out)
+	size, err = img.Whole(out)
 	if err != nil {
 		return 0, errBadImage(d.digest, path, err.Error())
 	}
@@ -150,36 +164,37 @@ func (h *host) inspect(ctx context.Context, d newDisk) (int64, error) {
 	return size, nil
 }
 
-// imageSize reads what qemu-img says of an image.
-func imageSize(info []byte) (int64, error) {
-	var i struct {
-		VirtualSize int64  `json:"virtual-size"`
-		Backing     string `json:"backing-filename"`
-		Specific    struct {
-			Data struct {
-				DataFile string `json:"data-file"`
-			} `json:"data"`
-		} `json:"format-specific"`
+// growDisk implements world.
+func (h *host) growDisk(ctx context.Context, path string, bytes int64) error {
+	size, err := h.size(ctx, path)
+	if err != nil || size >= bytes {
+		return err
 	}
-	if err := json.Unmarshal(info, &i); err != nil {
-		return 0, err
+	if _, said, err := img.Run(ctx, "resize", "-q", "-f", "qcow2", "--", path, itoa(bytes)); err != nil {
+		return diskFailure(ctx, path, said, err)
 	}
-	if i.Backing != "" || i.Specific.Data.DataFile != "" {
-		return 0, fmt.Errorf("it refers to another file (%s%s)", i.Backing, i.Specific.Data.DataFile)
-	}
-	return i.VirtualSize, nil
+	return nil
 }
 
-// qemuImg runs qemu-img and returns what it printed, on standard output and
-// the last line on standard error.
-func qemuImg(ctx context.Context, words ...string) (out []byte, said string, err error) {
-	cmd := exec.CommandContext(ctx, "qemu-img", words...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err = cmd.Output()
-	said = strings.TrimSpace(stderr.String())
-	if i := strings.LastIndexByte(said, '\n'); i >= 0 {
-		said = said[i+1:]
+// size returns how large a qcow2 file is for its guest.
+func (h *host) size(ctx context.Context, path string) (int64, error) {
+	out, said, err := img.Run(ctx, "info", "-U", "-f", "qcow2", "--output=json", "--", path)
+	if err != nil {
+		return 0, diskFailure(ctx, path, said, err)
 	}
-	return out, strings.TrimPrefix(said, "qemu-img: "), err
+	bytes, err := img.Size(out)
+	return bytes, errDisk(path, err, "")
+}
+
+// copyDisk implements world.
+func (h *host) copyDisk(ctx context.Context, from, to string, progress func(done, total int64)) error {
+	total, err := h.size(ctx, from)
+	if err != nil {
+		return err
+	}
+	tell := func(percent float64) { progress(int64(percent/100*float64(total)), total) }
+	if said, err := img.Convert(ctx, from, to, tell); err != nil {
+		return diskFailure(ctx, to, said, err)
+	}
+	return nil
 }

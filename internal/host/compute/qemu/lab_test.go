@@ -36,13 +36,39 @@ type lab struct {
 	t    *testing.T
 	root string
 	d    *Driver
+
+	volumes shelved
 }
 
 func newLab(t *testing.T) *lab {
-	l := &lab{farm: newFarm(t), t: t, root: t.TempDir()}
+	l := &lab{farm: newFarm(t), t: t, root: t.TempDir(), volumes: shelved(t.TempDir())}
 	l.reopen()
 	t.Cleanup(func() { l.d.Close() })
 	return l
+}
+
+// shelved is the managed disks of the lab: files beside the driver's own.
+type shelved string
+
+func (s shelved) Volume(_ context.Context, uid string) (string, error) {
+	path := filepath.Join(string(s), uid+".qcow2")
+	if _, err := os.Stat(path); err != nil {
+		return "", resource.Errorf(resource.NotFound, "DiskNotFound", "There is no content of the disk %s.", uid)
+	}
+	return path, nil
+}
+
+// volume makes a managed disk's content.
+func (l *lab) volume(name string) func() bool {
+	l.t.Helper()
+	path := filepath.Join(string(l.volumes), name+".qcow2")
+	if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return func() bool {
+		b, err := os.ReadFile(path)
+		return err == nil && string(b) == name
+	}
 }
 
 // reopen has a new driver take over, as a server does that is started again.
@@ -51,7 +77,7 @@ func (l *lab) reopen() {
 	if l.d != nil {
 		l.d.Close()
 	}
-	d, err := open(l.t.Context(), Options{Root: l.root, Images: shelf{}}, l.farm, l.crash)
+	d, err := open(l.t.Context(), Options{Root: l.root, Images: shelf{}, Volumes: l.volumes}, l.farm, l.crash)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -155,6 +181,7 @@ func TestConformsOverProcessesInMemory(t *testing.T) {
 		l := newLab(t)
 		return drivertest.Fixture{
 			Driver: l.d, Spec: labSpec, Wait: wait, Missing: "sha256:missing", Disks: l.identities,
+			Volume: l.volume,
 			Reopen: func() compute.Driver { l.reopen(); return l.d },
 			BootID: func(id compute.VMID) string { return l.process(id).bootID() },
 		}
@@ -172,6 +199,7 @@ func TestConformsWithGuestsWithoutAgent(t *testing.T) {
 				s.Image = "sha256:mute"
 				return s
 			},
+			Volume: l.volume,
 			Reopen: func() compute.Driver { l.reopen(); return l.d },
 			BootID: func(id compute.VMID) string { return l.process(id).bootID() },
 		}

@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -33,14 +34,23 @@ func (m *machine) launch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config := m.config(image)
+	disks, err := m.disks(ctx)
+	if err != nil {
+		return err
+	}
+	config := m.config(image, disks)
 	files, err := m.plug(ctx, config.Cards)
 	defer closeAll(files)
 	if err != nil {
 		return err
 	}
-	run := m.rec.Run
-	return m.d.perform(ctx,
+	m.stopReaders()
+	run, spec := m.rec.Run, m.rec.Spec
+	var before []effect
+	if m.rec.Fit != spec.Fit() { // a Refit was cut short, or the guest did not let go of a disk
+		before = append(m.dataDisks(ctx, spec), m.detached(spec))
+	}
+	return m.d.perform(ctx, append(before,
 		effect{"start", func() error {
 			p, err := m.d.world.start(m.d.root.vm(m.id), run, args.Build(config), files)
 			if err == nil {
@@ -49,9 +59,9 @@ func (m *machine) launch(ctx context.Context) error {
 			return err
 		}},
 		effect{"started", func() error {
-			return m.commit(func(r *record) { r.Ran, r.Booted, r.Fault = run, r.Boots, "" })
+			return m.commit(func(r *record) { r.Ran, r.Booted, r.Fit, r.Fault = run, r.Boots, fitAtStart(spec), "" })
 		}},
-	)
+	)...)
 }
 
 // plug opens the host's ends of the network cards and puts their numbers into
@@ -79,13 +89,13 @@ func closeAll(files []*os.File) {
 }
 
 // config describes the machine's process.
-func (m *machine) config(image Image) args.Config {
+func (m *machine) config(image Image, disks []args.Disk) args.Config {
 	s := m.rec.Spec
 	c := args.Config{
 		Name: s.Name, Tags: tags(s.Tags), UUID: systemID(m.id),
 		Accel: translation(m.d.opts.Accel, s.MemoryMB), VCPUs: s.VCPUs, MemoryMB: s.MemoryMB,
-		QMP: qmpSocket(m.rec.Run), Agent: agentSocket, Serial: serialFile, PIDFile: pidFile,
-		Disks: []args.Disk{{ID: "os", Path: m.d.root.osDisk(m.id), Format: "qcow2", Serial: "os"}},
+		QMP: qmpSocket(m.rec.Run), Agent: agentSocket, Serial: serialFile, Console: serialSocket, PIDFile: pidFile,
+		Disks: disks,
 	}
 	if image.Kernel != "" {
 		c.Kernel = &args.Kernel{Image: image.Kernel, Initrd: image.Initrd, CommandLine: image.CommandLine}
@@ -93,12 +103,39 @@ func (m *machine) config(image Image) args.Config {
 	for _, nic := range s.NICs {
 		c.Cards = append(c.Cards, args.Card{MAC: nic.MAC})
 	}
-	for _, d := range s.DataDisks {
-		lun := "lun" + strconv.Itoa(d.LUN)
-		c.Disks = append(c.Disks, args.Disk{ID: lun, Path: m.d.root.dataDisk(m.id, d), Format: "qcow2", Serial: lun})
-	}
-	c.Disks = append(c.Disks, args.Disk{ID: "seed", Path: seedFile, Format: "raw", Serial: "seed", ReadOnly: true})
 	return c
+}
+
+// lunID names the data disk at a LUN, to QEMU and as its serial to the guest.
+func lunID(lun int) string { return "lun" + strconv.Itoa(lun) }
+
+// disks lists the disks that the machine shall have. The seed comes before the data
+// disks, so that one that is added later comes where it will be after a restart.
+func (m *machine) disks(ctx context.Context) ([]args.Disk, error) {
+	s := m.rec.Spec
+	all := []args.Disk{
+		{ID: "os", Path: m.d.root.osDisk(m.id), Format: "qcow2", Serial: "os", Volatile: s.Ephemeral},
+		{ID: "seed", Path: seedFile, Format: "raw", Serial: "seed", ReadOnly: true},
+	}
+	for _, d := range slices.SortedFunc(slices.Values(s.DataDisks), func(a, b compute.Disk) int { return cmp.Compare(a.LUN, b.LUN) }) {
+		path, err := m.content(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, args.Disk{ID: lunID(d.LUN), Path: path, Format: "qcow2", Serial: lunID(d.LUN)})
+	}
+	return all, nil
+}
+
+// content returns the file of a data disk.
+func (m *machine) content(ctx context.Context, d compute.Disk) (string, error) {
+	switch {
+	case d.Volume == "":
+		return m.d.root.dataDisk(m.id, d), nil
+	case m.d.opts.Volumes == nil:
+		return "", resource.Errorf(resource.Unavailable, "ManagedDisksNotKept", "The host keeps no managed disks, so %s cannot be attached here.", d.Volume)
+	}
+	return m.d.opts.Volumes.Volume(ctx, d.Volume)
 }
 
 // tags writes a machine's tags in a fixed order.

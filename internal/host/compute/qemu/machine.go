@@ -18,6 +18,9 @@ type machine struct {
 	poke chan struct{} // wakes the worker
 	gone bool          // out of the driver's map
 
+	readers []*reader       // of the disks of a machine that does not run
+	copies  map[string]bool // jobs that a process has for us
+
 	mu      sync.Mutex // held for moments, to read and to change the fields below
 	rec     record     // Phase is empty while there is no such machine
 	proc    process    // nil if none runs
@@ -69,8 +72,8 @@ func (m *machine) adopt(p process) {
 		return
 	}
 	m.proc = p
-	m.rec.Ran = max(m.rec.Ran, p.run())
-	m.rec.Run = max(m.rec.Run, p.run())
+	m.rec.Ran = max(m.rec.Ran, p.Run())
+	m.rec.Run = max(m.rec.Run, p.Run())
 }
 
 // miss takes note of a process that ended while no driver watched. Why is not
@@ -110,7 +113,7 @@ func (m *machine) worker() {
 		var ended <-chan struct{}
 		m.mu.Lock()
 		if m.proc != nil {
-			ended = m.proc.done()
+			ended = m.proc.Done()
 		}
 		m.mu.Unlock()
 		select {
@@ -151,6 +154,7 @@ func (m *machine) settle(ctx context.Context) (wake time.Time, err error) {
 		do, wake := next(m.rec, m.alive(), m.asked, time.Now())
 		switch do {
 		case rest:
+			m.refitIfUnsure(ctx)
 			if settled(m.rec, m.alive()) && m.rec.Booted != m.rec.Boots {
 				return wake, m.commit(func(r *record) { r.Booted = r.Boots })
 			}
@@ -173,7 +177,7 @@ func (m *machine) alive() int64 {
 	if m.proc == nil {
 		return 0
 	}
-	return m.proc.run()
+	return m.proc.Run()
 }
 
 // commit changes the record, on disk first. The caller has the turn.
@@ -220,11 +224,11 @@ func (m *machine) reap() error {
 		return nil
 	}
 	select {
-	case <-m.proc.done():
+	case <-m.proc.Done():
 	default:
 		return nil
 	}
-	byItself := !m.cutting && m.rec.Power == compute.Running && m.proc.run() == m.rec.Run
+	byItself := !m.cutting && m.rec.Power == compute.Running && m.proc.Run() == m.rec.Run
 	fault := ""
 	if byItself {
 		fault = m.session.whyEnded(m.proc)
@@ -244,11 +248,11 @@ func (m *machine) cut(ctx context.Context) error {
 		return nil
 	}
 	m.cutting = true
-	if err := m.proc.kill(); err != nil {
+	if err := m.proc.Kill(); err != nil {
 		return resource.Errorf(resource.Internal, "", "The process of %s could not be ended.", m.id).Because(err)
 	}
 	select {
-	case <-m.proc.done():
+	case <-m.proc.Done():
 		return nil
 	case <-ctx.Done():
 		return canceled(ctx.Err())
@@ -283,7 +287,7 @@ func (m *machine) snapshot() (compute.VM, bool) {
 		return compute.VM{}, false
 	}
 	return compute.VM{
-		ID: m.id, Hash: m.rec.Hash, State: stateOf(m.rec, m.alive()), Boots: m.rec.Booted, Since: m.rec.Since,
+		ID: m.id, Hash: m.rec.Hash, Fit: m.rec.Fit, State: stateOf(m.rec, m.alive()), Boots: m.rec.Booted, Since: m.rec.Since,
 		VCPUs: m.rec.Spec.VCPUs, MemoryMB: m.rec.Spec.MemoryMB,
 		Agent: m.rec.Agent, OSName: m.rec.OSName, OSVersion: m.rec.OSVersion, Fault: m.rec.Fault,
 	}, true
@@ -300,6 +304,6 @@ func (m *machine) release() {
 		m.session.close()
 	}
 	if m.proc != nil {
-		m.proc.release()
+		m.proc.Release()
 	}
 }

@@ -48,7 +48,7 @@ func (m *machine) usage(ctx context.Context, traffic map[string][2]int64) (compu
 		return compute.Usage{}, false
 	}
 	u := compute.Unknown(m.id)
-	u.Run, u.VCPUs = proc.run(), rec.Spec.VCPUs
+	u.Run, u.VCPUs = proc.Run(), rec.Spec.VCPUs
 	for i, card := range rec.Spec.NICs {
 		bytes, known := traffic[card.Port]
 		if !known {
@@ -66,7 +66,7 @@ func (m *machine) usage(ctx context.Context, traffic map[string][2]int64) (compu
 		u.AvailableMemory = s.memory(ctx)
 	}
 	u.At = time.Now()
-	if worked, err := proc.worked(); err == nil {
+	if worked, err := proc.Worked(); err == nil {
 		u.CPU = worked
 	}
 	return u, true
@@ -76,24 +76,14 @@ func (m *machine) usage(ctx context.Context, traffic map[string][2]int64) (compu
 func (s *session) meterDisks(ctx context.Context, u *compute.Usage) {
 	ctx, cancel := context.WithTimeout(ctx, meterLimit)
 	defer cancel()
-	var disks []struct {
-		Stats struct {
-			Read    int64 `json:"rd_bytes"`
-			Written int64 `json:"wr_bytes"`
-			Reads   int64 `json:"rd_operations"`
-			Writes  int64 `json:"wr_operations"`
-		} `json:"stats"`
-	}
-	if s.query(ctx, "query-blockstats", &disks) != nil {
+	now, err := s.block.Stats(ctx)
+	if err != nil {
 		return
 	}
-	u.DiskRead, u.DiskWritten, u.DiskReads, u.DiskWrites = 0, 0, 0, 0
-	for _, d := range disks {
-		u.DiskRead += d.Stats.Read
-		u.DiskWritten += d.Stats.Written
-		u.DiskReads += d.Stats.Reads
-		u.DiskWrites += d.Stats.Writes
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum := s.tally.Sum(now)
+	u.DiskRead, u.DiskWritten, u.DiskReads, u.DiskWrites = sum[0], sum[1], sum[2], sum[3]
 }
 
 // memory asks the guest how much memory is available, and returns -1 if it does

@@ -20,6 +20,7 @@ const (
 type record struct {
 	Spec      compute.Spec
 	Hash      string
+	Fit       string // of the spec whose disks and limits it has; another than the Spec's while they change
 	Phase     phase
 	Disposal  compute.Disposal `json:",omitempty"` // with phase deleting
 	Agentless bool             `json:",omitempty"` // the image has no guest agent

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/muster-vm/muster/internal/host/compute"
+	pidfd "github.com/muster-vm/muster/internal/host/compute/qemu/process"
 )
 
 // stranger runs a shell in a directory until the test ends, with words that it
@@ -65,23 +66,23 @@ func TestProcessesAreToldByWhatTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := found[ours.String()]
-	if len(found) != 1 || p == nil || p.run() != 3 {
+	if len(found) != 1 || p == nil || p.Run() != 3 {
 		t.Fatalf("found %v, want run 3 of %s alone", found, ours)
 	}
 	select {
-	case <-p.done():
+	case <-p.Done():
 		t.Error("it is told to have ended")
 	default:
 	}
-	if err := p.kill(); err != nil {
+	if err := p.Kill(); err != nil {
 		t.Errorf("kill: %v", err)
 	}
-	<-p.done()
+	<-p.Done()
 	cmd.Wait() //nolint:errcheck // it was killed
-	if err := p.kill(); err != nil {
+	if err := p.Kill(); err != nil {
 		t.Errorf("a second kill: %v", err)
 	}
-	p.release()
+	p.Release()
 	if again, err := (&host{}).processes(vms); err != nil || len(again) != 0 {
 		t.Errorf("after its end: found %v, %v", again, err)
 	}
@@ -114,12 +115,12 @@ func TestAPIDFileOfAnotherProgramIsNotActedOn(t *testing.T) {
 	if err := d.Delete(t.Context(), lease, spec.ID, compute.All); err != nil {
 		t.Errorf("Delete: %v", err)
 	}
-	p, err := hold(other.Process.Pid, 0, "")
+	p, err := pidfd.Hold(other.Process.Pid, 0, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.release()
-	if p.hasExited() {
+	defer p.Release()
+	if p.Exited() {
 		t.Error("the other program was ended")
 	}
 }

@@ -4,14 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/muster-vm/muster/internal/host/compute/qemu/block"
 	"github.com/muster-vm/muster/internal/host/compute/qemu/qmp"
+	"github.com/muster-vm/muster/internal/host/compute/qemu/serial"
 	"github.com/muster-vm/muster/internal/host/guest"
 )
 
@@ -23,8 +23,6 @@ const (
 	// askAgain is when a guest that was asked to shut down and has not is asked
 	// once more: it may have been too early in its boot to hear.
 	askAgain = 10 * time.Second
-	// maxSerial is the size at which a serial log loses all but its tail.
-	maxSerial, serialTail = 8 << 20, 256 << 10
 )
 
 // session is the driver's connections to one process, for as long as it runs.
@@ -36,22 +34,33 @@ type session struct {
 	agent  *guest.Agent
 	reset  chan struct{} // the guest began to boot again
 	over   chan struct{} // closed when no more is heard of the process
+	online chan struct{} // closed when the control connection is there for the first time
+
+	unplugged chan struct{} // the guest let go of a disk, or refused to
+	fitted    atomic.Bool   // the worker has looked whether the process has what it shall have
+
+	port  *serial.Port
+	block block.Command // over qmp
 
 	mu      sync.Mutex
 	qmp     *qmp.Client // nil while not connected
 	cause   string      // why QEMU said it ends
+	tally   block.Tally // of what went through the disks
 	noAgent time.Time   // until when the agent is not asked for figures
 }
 
 // connect opens a session with the machine's process. The caller holds m.mu.
 func (m *machine) connect(p process) {
-	s := &session{m: m, proc: p, reset: make(chan struct{}, 1), over: make(chan struct{})}
+	s := &session{m: m, proc: p, reset: make(chan struct{}, 1), over: make(chan struct{}),
+		online: make(chan struct{}), unplugged: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(m.d.ctx)
+	s.port, s.block = s.newPort(), s.command
 	s.agent = guest.NewAgent(func(ctx context.Context) (net.Conn, error) { return s.dial(ctx, agentSocket) })
 	m.session = s
 	agentless := m.rec.Agentless
 	m.d.work.Go(s.control)
 	m.d.work.Go(func() { s.attend(agentless) })
+	m.d.work.Go(s.keepSerial)
 }
 
 func (s *session) dial(ctx context.Context, socket string) (net.Conn, error) {
@@ -61,6 +70,7 @@ func (s *session) dial(ctx context.Context, socket string) (net.Conn, error) {
 // close ends the session. It does not wait.
 func (s *session) close() {
 	s.cancel()
+	s.port.HangUp()
 	s.m.d.work.Go(s.agent.Close)
 }
 
@@ -81,7 +91,7 @@ func (s *session) pause(d time.Duration) bool {
 	select {
 	case <-s.ctx.Done():
 		return false
-	case <-s.proc.done():
+	case <-s.proc.Done():
 		return false
 	case <-s.reset:
 	case <-t.C:
@@ -93,7 +103,7 @@ func (s *session) pause(d time.Duration) bool {
 func (s *session) control() {
 	defer close(s.over)
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		if conn, err := s.dial(s.ctx, qmpSocket(s.proc.run())); err == nil {
+		if conn, err := s.dial(s.ctx, qmpSocket(s.proc.Run())); err == nil {
 			if client, err := qmp.New(s.ctx, conn); err == nil {
 				wait = firstRetry
 				s.listen(client)
@@ -104,7 +114,7 @@ func (s *session) control() {
 		case <-s.ctx.Done():
 			t.Stop()
 			return
-		case <-s.proc.done():
+		case <-s.proc.Done():
 			t.Stop()
 			return
 		case <-t.C:
@@ -133,12 +143,25 @@ func (s *session) setClient(c *qmp.Client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.qmp = c
+	select {
+	case <-s.online:
+	default:
+		close(s.online)
+		s.m.wakeUp() // there may be limits to set
+	}
 }
 
 func (s *session) heard(e qmp.Event) {
 	switch e.Name {
 	case "RESET":
 		s.unready()
+	case "DEVICE_DELETED", "DEVICE_UNPLUG_GUEST_ERROR":
+		s.fitted.Store(false)
+		s.m.wakeUp() // a disk that was asked for again meanwhile must come back
+		select {
+		case s.unplugged <- struct{}{}:
+		default:
+		}
 	case "SHUTDOWN":
 		var data struct{ Reason string }
 		if json.Unmarshal(e.Data, &data) == nil {
@@ -151,18 +174,7 @@ func (s *session) heard(e qmp.Event) {
 
 // execute runs a command of the control connection.
 func (s *session) execute(ctx context.Context, command string) error {
-	return s.query(ctx, command, nil)
-}
-
-// query is execute for a command that answers.
-func (s *session) query(ctx context.Context, command string, result any) error {
-	s.mu.Lock()
-	client := s.qmp
-	s.mu.Unlock()
-	if client == nil {
-		return qmp.ErrClosed
-	}
-	return client.Execute(ctx, command, nil, result)
+	return s.command(ctx, command, nil, nil)
 }
 
 // whyEnded tells people why a process ended that nobody had asked to. Nothing
@@ -184,7 +196,11 @@ func (s *session) whyEnded(p process) string {
 			return "The guest's kernel panicked."
 		}
 	}
-	if why := p.reason(); why != "" {
+	why := p.Reason()
+	if locked(why) {
+		return "A disk of the virtual machine is in use by another program on the host. QEMU asks: " + why
+	}
+	if why != "" {
 		return "QEMU ended unexpectedly: " + why + "."
 	}
 	return "QEMU ended unexpectedly."
@@ -207,7 +223,6 @@ func (s *session) attend(agentless bool) {
 			if !agentless {
 				s.ready()
 			}
-			s.trimSerial()
 			wait = liveness
 		case wait == liveness:
 			s.silent()
@@ -239,7 +254,7 @@ func (s *session) update(change func(*record) bool) {
 // ready notes that the guest answered.
 func (s *session) ready() {
 	s.m.mu.Lock()
-	known := s.m.rec.Ready == s.proc.run() && s.m.rec.Agent != ""
+	known := s.m.rec.Ready == s.proc.Run() && s.m.rec.Agent != ""
 	s.m.mu.Unlock()
 	if known {
 		return
@@ -250,7 +265,7 @@ func (s *session) ready() {
 	}
 	system, _ := s.agent.OSInfo(s.ctx)
 	s.update(func(r *record) bool {
-		r.Ready, r.Agent = s.proc.run(), version
+		r.Ready, r.Agent = s.proc.Run(), version
 		r.OSName, r.OSVersion = system.Name, system.Version
 		return true
 	})
@@ -259,7 +274,7 @@ func (s *session) ready() {
 // unready notes that the guest began to boot again.
 func (s *session) unready() {
 	s.update(func(r *record) bool {
-		was := r.Ready == s.proc.run()
+		was := r.Ready == s.proc.Run()
 		r.Ready, r.Agent = 0, ""
 		return was
 	})
@@ -300,32 +315,10 @@ func (s *session) shutDown(ready bool, deadline time.Time) {
 		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-		case <-s.proc.done():
+		case <-s.proc.Done():
 			cancel()
 		case <-t.C:
 		}
 		t.Stop()
-	}
-}
-
-// trimSerial keeps a guest from filling the host's disk through its serial
-// console. QEMU appends, so it goes on after what is left.
-func (s *session) trimSerial() {
-	path := filepath.Join(s.m.d.root.vm(s.m.id), serialFile)
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.Size() <= maxSerial {
-		return
-	}
-	tail := make([]byte, serialTail)
-	if _, err := f.ReadAt(tail, info.Size()-serialTail); err != nil && !errors.Is(err, io.EOF) {
-		return
-	}
-	if f.Truncate(0) == nil {
-		f.Write(tail) //nolint:errcheck // the log goes on without its past
 	}
 }

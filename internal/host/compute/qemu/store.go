@@ -106,6 +106,10 @@ func (r root) load(id compute.VMID) record {
 		return record{Spec: compute.Spec{ID: id}, Phase: deleting, Disposal: compute.KeepDisks,
 			Fault: "Its record cannot be read: " + err.Error() + ". Delete the virtual machine and make it again."}
 	}
+	if rec.Fit == "" && rec.Hash != rec.Spec.Hash() {
+		rec.Fit = rec.Spec.Fit() // it was written when disks were part of the hash
+	}
+	rec.Hash = rec.Spec.Hash()
 	return rec
 }
 

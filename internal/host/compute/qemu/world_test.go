@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -28,9 +27,10 @@ type farm struct {
 	crash func(step string) error // as the driver's, for crashes inside of an effect; nil for none
 
 	mu      sync.Mutex
-	all     []*emulator // every process that there ever was
-	disks   int         // that were made
-	refusal error       // that start fails with
+	all     []*emulator      // every process that there ever was
+	disks   int              // that were made
+	refusal error            // that start fails with
+	sizes   map[string]int64 // of disks that are larger than 1 GB, in bytes
 }
 
 var _ world = (*farm)(nil)
@@ -56,6 +56,7 @@ func (f *farm) makeDisk(_ context.Context, d newDisk) error {
 			return err
 		}
 	}
+	f.setSize(d.path, max(int64(d.sizeGB)<<30, d.bytes))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.disks++
@@ -77,33 +78,27 @@ func (f *farm) start(dir string, run int64, argv []string, _ []*os.File) (proces
 	if other := f.find(dir); other != nil {
 		f.t.Errorf("run %d was started in %s beside run %d", run, dir, other.number)
 	}
-	for _, word := range argv {
-		_, path, ok := strings.Cut(word, "file.filename=")
-		path, _, _ = strings.Cut(path, ",")
-		if ok && !filepath.IsAbs(path) {
-			path = filepath.Join(dir, path)
-		}
-		if _, err := os.Stat(path); ok && err != nil {
-			f.t.Errorf("run %d was started without its disk: %v", run, err)
-		}
-	}
-	for _, stale := range []string{qmpPrefix, agentSocket} {
+	for _, stale := range []string{qmpPrefix, agentSocket, serialSocket} {
 		if err := removePrefixed(dir, stale, ""); err != nil {
 			return nil, err
 		}
 	}
-	for _, name := range []string{qmpSocket(run), agentSocket, pidFile, serialFile, stderrFile} {
+	for _, name := range []string{qmpSocket(run), agentSocket, serialSocket, pidFile, serialFile, stderrFile} {
 		file, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, err
 		}
 		file.Close()
 	}
-	e := &emulator{farm: f, dir: dir, number: run, began: time.Now(), ended: make(chan struct{}), control: make(chan struct{}, 1), serial: make(chan struct{}, 1)}
+	blocks, why := f.blocksOf(dir, argv)
+	e := &emulator{blocks: blocks, farm: f, dir: dir, number: run, began: time.Now(), ended: make(chan struct{}), control: make(chan struct{}, 1), serial: make(chan struct{}, 1), consoles: make(chan struct{}, 1)}
 	f.mu.Lock()
 	f.all = append(f.all, e)
 	f.mu.Unlock()
 	e.bootUp()
+	if why != "" {
+		e.end(why)
+	}
 	return held{e}, nil
 }
 
@@ -128,6 +123,11 @@ func (f *farm) dial(_ context.Context, dir, socket string) (net.Conn, error) {
 	switch socket {
 	case agentSocket:
 		go e.serve(theirs, e.serial, e.agent)
+	case serialSocket:
+		if e.consoles == nil {
+			return nil, fs.ErrNotExist
+		}
+		go e.console(theirs)
 	case qmpSocket(e.number):
 		go e.serve(theirs, e.control, e.qmp)
 	default:
@@ -175,16 +175,16 @@ func (f *farm) refuse(err error) {
 // held is a driver's hold on a process.
 type held struct{ e *emulator }
 
-func (h held) run() int64            { return h.e.number }
-func (h held) kill() error           { h.e.end(""); return nil }
-func (h held) release()              {}
-func (h held) done() <-chan struct{} { return h.e.ended }
+func (h held) Run() int64            { return h.e.number }
+func (h held) Kill() error           { h.e.end(""); return nil }
+func (h held) Release()              {}
+func (h held) Done() <-chan struct{} { return h.e.ended }
 
-func (h held) worked() (time.Duration, error) {
+func (h held) Worked() (time.Duration, error) {
 	return time.Since(h.e.began) / 4, nil // a quarter of one processor
 }
 
-func (h held) reason() string {
+func (h held) Reason() string {
 	h.e.mu.Lock()
 	defer h.e.mu.Unlock()
 	return h.e.why
@@ -209,6 +209,11 @@ type emulator struct {
 	up    chan struct{} // closed once the guest's agent runs
 	timer *time.Timer   // of the boot or the shutdown
 	wires []*wire
+
+	blocks
+
+	consoles chan struct{} // a token for who is connected to the serial port; nil for a process without such a socket
+	viewer   net.Conn      // who is
 }
 
 // bootUp has the guest boot.
@@ -345,14 +350,17 @@ func (e *emulator) qmp(w *wire) {
 			answer = `{"status": "running", "running": true}`
 		case "query-blockstats":
 			n := int64(time.Since(e.began).Seconds())
-			answer = fmt.Sprintf(`[{"stats": {"rd_bytes": %d, "wr_bytes": %d, "rd_operations": %d, "wr_operations": 1}}, {"stats": {}}]`, 4096*n, 512*n, n)
+			answer = fmt.Sprintf(`[{"qdev": "os", "stats": {"rd_bytes": %d, "wr_bytes": %d, "rd_operations": %d, "wr_operations": 1}}, {"qdev": "seed", "stats": {}}]`, 4096*n, 512*n, n)
 		case "system_powerdown":
 			e.shutDown()
 		case "quit":
 			defer e.end("")
 		default:
-			w.say(fmt.Sprintf(`{"error": {"class": "CommandNotFound", "desc": "The command %s has not been found"}, "id": %q}`, r.Execute, r.ID))
-			continue
+			var refused string
+			if answer, refused = e.block(r); refused != "" {
+				w.say(fmt.Sprintf(`{"error": {"class": "GenericError", "desc": %q}, "id": %q}`, refused, r.ID))
+				continue
+			}
 		}
 		w.say(fmt.Sprintf(`{"return": %s, "id": %q}`, answer, r.ID))
 	}
@@ -436,5 +444,59 @@ func (w *wire) requests() func(yield func(request) bool) {
 				return
 			}
 		}
+	}
+}
+
+// console echoes what is typed.
+func (e *emulator) console(conn net.Conn) {
+	defer conn.Close()
+	select {
+	case e.consoles <- struct{}{}:
+		defer func() { <-e.consoles }()
+	case <-e.ended:
+		return
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-e.ended:
+			conn.Close()
+		case <-stop:
+		}
+	}()
+	e.mu.Lock()
+	e.viewer = conn
+	e.mu.Unlock()
+	b := make([]byte, 64)
+	for {
+		n, err := conn.Read(b)
+		if err != nil {
+			e.mu.Lock()
+			e.viewer = nil
+			e.mu.Unlock()
+			return
+		}
+		e.print(string(b[:n]))
+	}
+}
+
+// print is what the guest does to its serial port. As with QEMU, who is connected
+// hears of it before it is in the file.
+func (e *emulator) print(text string) {
+	e.mu.Lock()
+	viewer := e.viewer
+	e.mu.Unlock()
+	if viewer != nil {
+		viewer.Write([]byte(text)) //nolint:errcheck // the viewer may have gone
+	}
+	f, err := os.OpenFile(filepath.Join(e.dir, serialFile), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		e.farm.t.Error(err)
+		return
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		e.farm.t.Error(err)
 	}
 }

@@ -31,7 +31,7 @@ func Of(p population.Population, host string) Options {
 }
 
 // Driver is the simulated driver of one host. It implements compute.Driver,
-// compute.Getter, compute.Notifier and compute.Meter.
+// compute.Getter, compute.Notifier, compute.Meter and compute.Console.
 type Driver struct {
 	opts Options
 
@@ -48,6 +48,7 @@ type Driver struct {
 	told      []compute.VMID // to be told by the next tick
 	telling   bool           // a tick calls listeners
 	closed    bool
+	consoles  map[place][]*console // that are open
 	listeners []func(compute.VMID)
 }
 
@@ -56,6 +57,7 @@ var (
 	_ compute.Getter   = (*Driver)(nil)
 	_ compute.Notifier = (*Driver)(nil)
 	_ compute.Meter    = (*Driver)(nil)
+	_ compute.Console  = (*Driver)(nil)
 )
 
 // New returns a host without machines.
@@ -134,6 +136,29 @@ func (d *Driver) Power(ctx context.Context, fence compute.Fence, id compute.VMID
 	return nil
 }
 
+// Refit implements compute.Driver. A guest always lets go of its disks.
+func (d *Driver) Refit(ctx context.Context, fence compute.Fence, spec compute.Spec) error {
+	if err := d.enter(ctx, fence); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	m := d.find(spec.ID)
+	if m == nil {
+		return gone(spec.ID)
+	}
+	fault, struck := d.faults.strike(population.Refit, spec.ID, m.name)
+	if struck && fault.Effect == population.Nothing {
+		return fault.Err()
+	}
+	if err := d.refit(m, spec); err != nil {
+		return err
+	}
+	if struck {
+		return fault.Err()
+	}
+	return nil
+}
+
 // List implements compute.Driver. It yields machines in order of creation, each
 // as it is when its turn comes.
 func (d *Driver) List(ctx context.Context) iter.Seq2[compute.VM, error] {
@@ -204,7 +229,7 @@ func (d *Driver) create(spec compute.Spec, half bool) error {
 	if err := check(spec); err != nil {
 		return err
 	}
-	hash := digest(spec)
+	hash := sum(spec.Hash())
 	m := d.places[place{spec.ID.Set, spec.ID.Instance}]
 	if m != nil && m.state != absent {
 		switch {
@@ -247,8 +272,9 @@ func check(s compute.Spec) error {
 	return nil
 }
 
-func digest(s compute.Spec) (sum [32]byte) {
-	hex.Decode(sum[:], []byte(s.Hash())) //nolint:errcheck // our own hexadecimal digits
+// sum is the short form of a spec's digest.
+func sum(digest string) (sum [32]byte) {
+	hex.Decode(sum[:], []byte(digest)) //nolint:errcheck // our own hexadecimal digits
 	return sum
 }
 

@@ -51,6 +51,7 @@ func open(boot population.Boot) func(t *testing.T) drivertest.Fixture {
 			Driver: d, Spec: spec, Wait: wait, Missing: missing,
 			Reopen: func() compute.Driver { return d },
 			Disks:  d.Disks,
+			Volume: func(string) func() bool { return func() bool { return true } }, // there is none to remove
 			BootID: func(id compute.VMID) string { return strconv.Itoa(d.BootID(id)) },
 		}
 	}

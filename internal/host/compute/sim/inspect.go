@@ -8,7 +8,7 @@ import (
 
 // Disks returns an identity for each disk of the instance by name ("os",
 // "data{lun}"), whether a machine has them now or left them behind. A disk that
-// was made anew has a new identity. Nil if nothing is left of the instance.
+// was made anew has a new identity; a managed disk's is its name. Nil if nothing is left of the instance.
 func (d *Driver) Disks(id compute.VMID) map[string]string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -21,7 +21,11 @@ func (d *Driver) Disks(id compute.VMID) map[string]string {
 		disks["os"] = fmt.Sprintf("%016x", m.os)
 	}
 	for _, disk := range m.data {
-		disks[fmt.Sprintf("data%d", disk.lun)] = fmt.Sprintf("%016x", disk.serial)
+		name := fmt.Sprintf("data%d", disk.lun)
+		disks[name] = fmt.Sprintf("%016x", disk.serial)
+		if disk.volume != "" {
+			disks[name] = disk.volume
+		}
 	}
 	return disks
 }

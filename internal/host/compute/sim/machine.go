@@ -25,7 +25,7 @@ type machine struct {
 	place
 	disks      int64 // generation of the OS disk
 	name       string
-	hash       [32]byte
+	hash, fit  [32]byte
 	state      compute.State
 	goal       compute.State // while stopping: what comes next
 	boots      int64
@@ -46,6 +46,7 @@ type machine struct {
 type disk struct {
 	lun        int
 	generation int64
+	volume     string // names the content, which is not the instance's; empty for its own
 	serial     uint64
 }
 
@@ -61,7 +62,7 @@ func (d *Driver) snapshot(m *machine) (compute.VM, bool) {
 		return compute.VM{}, false
 	}
 	vm := compute.VM{
-		ID: m.id(), Hash: hex.EncodeToString(m.hash[:]), State: m.state, Boots: m.boots, Since: m.since,
+		ID: m.id(), Hash: hex.EncodeToString(m.hash[:]), Fit: hex.EncodeToString(m.fit[:]), State: m.state, Boots: m.boots, Since: m.since,
 		VCPUs: int(m.vcpus), MemoryMB: int(m.memoryMB), Fault: m.fault,
 	}
 	if m.state == compute.Running {
@@ -115,6 +116,29 @@ func (d *Driver) furnish(m *machine, spec compute.Spec, hash [32]byte) {
 	}
 	m.disks, m.name, m.hash = spec.ID.Disks, spec.Name, hash
 	m.vcpus, m.memoryMB = int32(spec.VCPUs), int32(spec.MemoryMB)
+	d.fit(m, spec)
+}
+
+// refit gives a whole machine other disks or limits.
+func (d *Driver) refit(m *machine, spec compute.Spec) error {
+	if err := check(spec); err != nil {
+		return err
+	}
+	switch {
+	case m.state == compute.Incomplete:
+		return resource.Errorf(resource.Conflict, "", "The machine %s is incomplete; create or delete it first.", m.id())
+	case m.hash != sum(spec.Hash()):
+		return resource.Errorf(resource.Conflict, "", "The machine %s exists with another specification.", m.id())
+	case m.fit != sum(spec.Fit()):
+		d.fit(m, spec)
+		d.tell(m.id())
+	}
+	return nil
+}
+
+// fit gives a machine its data disks.
+func (d *Driver) fit(m *machine, spec compute.Spec) {
+	m.fit = sum(spec.Fit())
 	m.data = slices.DeleteFunc(m.data, func(have disk) bool {
 		return !slices.ContainsFunc(spec.DataDisks, func(want compute.Disk) bool { return have.lun == want.LUN })
 	})
@@ -122,9 +146,9 @@ func (d *Driver) furnish(m *machine, spec compute.Spec, hash [32]byte) {
 		i := slices.IndexFunc(m.data, func(have disk) bool { return have.lun == want.LUN })
 		switch {
 		case i < 0:
-			m.data = append(m.data, disk{want.LUN, want.Generation, d.newSerial()})
-		case m.data[i].generation != want.Generation:
-			m.data[i] = disk{want.LUN, want.Generation, d.newSerial()}
+			m.data = append(m.data, disk{want.LUN, want.Generation, want.Volume, d.newSerial()})
+		case m.data[i].generation != want.Generation || m.data[i].volume != want.Volume:
+			m.data[i] = disk{want.LUN, want.Generation, want.Volume, d.newSerial()}
 		}
 	}
 }
@@ -272,6 +296,7 @@ func (d *Driver) enterState(m *machine, s compute.State) {
 		m.state, m.since = s, time.Now()
 	}
 	d.alarms.cancel(m)
+	d.toConsoles(m)
 	d.tell(m.id())
 }
 

@@ -25,6 +25,7 @@ type Config struct {
 	QMP      string // path of the control socket
 	Agent    string // path of the guest agent's socket
 	Serial   string // path of the file that the serial console is appended to
+	Console  string // path of the socket to type into the serial console
 	PIDFile  string
 }
 
@@ -41,6 +42,7 @@ type Disk struct {
 	Format   string // "qcow2" or "raw"
 	Serial   string // what the guest finds it by
 	ReadOnly bool
+	Volatile bool // what is written need not outlive the host
 }
 
 // Card is a network card on the virtio bus.
@@ -60,7 +62,8 @@ func Build(c Config) []string {
 		"-m", strconv.Itoa(c.MemoryMB), "-smp", strconv.Itoa(c.VCPUs),
 		"-pidfile", c.PIDFile,
 		"-qmp", "unix:" + quote(c.QMP) + ",server=on,wait=off",
-		"-chardev", "file,id=serial0,append=on,path=" + quote(c.Serial), "-serial", "chardev:serial0",
+		"-chardev", "socket,id=serial0,server=on,wait=off,path=" + quote(c.Console) + ",logfile=" + quote(c.Serial) + ",logappend=on",
+		"-serial", "chardev:serial0",
 	}
 	if c.UUID != "" {
 		a = append(a, "-uuid", c.UUID)
@@ -110,13 +113,44 @@ func netCard(i int, c Card) []string {
 	}
 }
 
+// Device returns the id of a disk's device.
+func (d Disk) Device() string { return "disk-" + d.ID }
+
+// Node is what blockdev-add takes to open the disk in a process that runs, just as
+// the command line does.
+func (d Disk) Node() map[string]any {
+	node := map[string]any{"driver": d.Format, "node-name": d.ID, "file": map[string]any{"driver": "file", "filename": d.Path}}
+	if d.ReadOnly {
+		node["read-only"] = true
+	} else {
+		node["discard"], node["detect-zeroes"] = "unmap", "unmap"
+	}
+	if d.Volatile {
+		node["cache"] = map[string]any{"no-flush": true}
+	}
+	return node
+}
+
+// Plug is what device_add takes to give the guest a disk that is open.
+func (d Disk) Plug() map[string]any {
+	return map[string]any{"driver": "virtio-blk-pci", "id": d.Device(), "drive": d.ID, "serial": d.Serial}
+}
+
+// Room returns how many data disks fit beside so many network cards: the PCI bus
+// has 32 slots, of which the chipset takes two, and one each the serial ports, the
+// source of random numbers, the OS disk and the seed.
+func Room(cards int) int { return 32 - 2 - 4 - cards }
+
 func disk(i int, d Disk) []string {
 	block := fmt.Sprintf("driver=%s,node-name=%s,file.driver=file,file.filename=%s", d.Format, d.ID, quote(d.Path))
-	device := fmt.Sprintf("virtio-blk-pci,drive=%s,serial=%s", d.ID, d.Serial)
+	device := fmt.Sprintf("virtio-blk-pci,id=%s,drive=%s,serial=%s", d.Device(), d.ID, d.Serial)
 	if d.ReadOnly {
 		block += ",read-only=on"
 	} else {
 		block += ",discard=unmap,detect-zeroes=unmap"
+	}
+	if d.Volatile {
+		block += ",cache.no-flush=on"
 	}
 	if i == 0 {
 		device += ",bootindex=1"

@@ -28,6 +28,12 @@ type Error struct {
 // Error returns QEMU's sentence and the class.
 func (e *Error) Error() string { return e.Desc + " (" + e.Class + ")" }
 
+// Refusal returns QEMU's own answer in an error's chain, and nil if there is none.
+func Refusal(err error) *Error {
+	e, _ := errors.AsType[*Error](err)
+	return e
+}
+
 // Event is something that happened in the virtual machine.
 type Event struct {
 	Name string // such as "SHUTDOWN"

@@ -1,4 +1,4 @@
-package compute
+package catalogue
 
 import (
 	"cmp"
@@ -22,13 +22,16 @@ func (a *API) imageRoutes() []arm.Route {
 		mayOffers  = may + "/artifactTypes/offers"
 	)
 	return []arm.Route{
-		route("GET", publishers, may+"/read", a.listImages),
-		route("GET", offers, mayOffers+"/read", a.listImages),
-		route("GET", skus, mayOffers+"/skus/read", a.listImages),
-		route("GET", versions, mayOffers+"/skus/versions/read", a.listImageVersions),
-		route("GET", versions+"/{version}", mayOffers+"/skus/versions/read", a.getImageVersion),
+		a.route(publishers, may+"/read", a.listImages),
+		a.route(offers, mayOffers+"/read", a.listImages),
+		a.route(skus, mayOffers+"/skus/read", a.listImages),
+		a.route(versions, mayOffers+"/skus/versions/read", a.listImageVersions),
+		a.route(versions+"/{version}", mayOffers+"/skus/versions/read", a.getImageVersion),
 	}
 }
+
+// maxNamed bounds how many names one answer lists.
+const maxNamed = 20
 
 // shelf is where in the catalogue of images a path points: at a location, a
 // publisher, an offer or a sku, each spelled as the catalogue does.
@@ -43,10 +46,10 @@ type shelf struct {
 // shelf walks down the path as far as it names anything. It fails with NotFound,
 // code NotFound, where the catalogue has nothing of that name.
 func (a *API) shelf(r *arm.Request) (shelf, error) {
-	if err := a.known(r.Var("subscription")); err != nil {
+	if err := a.Known(r.Var("subscription")); err != nil {
 		return shelf{}, err
 	}
-	location, err := a.location(r, "locations/publishers")
+	location, err := a.Location(r, "locations/publishers")
 	if err != nil {
 		return shelf{}, err
 	}

@@ -1,4 +1,4 @@
-package compute
+package catalogue
 
 import (
 	"context"
@@ -11,16 +11,15 @@ import (
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
-func (a *API) locationRoutes() []arm.Route {
+func (a *API) sizeRoutes() []arm.Route {
 	return []arm.Route{
-		route("GET", locationPath+"/usages", "Microsoft.Compute/locations/usages/read", a.listUsages),
-		route("GET", locationPath+"/vmSizes", "Microsoft.Compute/locations/vmSizes/read", a.listSizes),
-		route("GET", subscriptionPath+"/providers/Microsoft.Compute/skus", "Microsoft.Compute/skus/read", a.listSKUs),
+		a.route(locationPath+"/vmSizes", "Microsoft.Compute/locations/vmSizes/read", a.listSizes),
+		a.route(subscriptionPath+"/providers/Microsoft.Compute/skus", "Microsoft.Compute/skus/read", a.listSKUs),
 	}
 }
 
 func (a *API) listSizes(_ context.Context, r *arm.Request) (*arm.Response, error) {
-	if _, err := a.location(r, "locations/vmSizes"); err != nil {
+	if _, err := a.Location(r, "locations/vmSizes"); err != nil {
 		return nil, err
 	}
 	values := []object{}
@@ -38,7 +37,7 @@ var locationFilter = regexp.MustCompile(`(?i)^\s*location\s+eq\s+'([^']*)'\s*$`)
 
 // listSKUs lists the sizes with what they offer, once for each location.
 func (a *API) listSKUs(_ context.Context, r *arm.Request) (*arm.Response, error) {
-	if err := a.known(r.Var("subscription")); err != nil {
+	if err := a.Known(r.Var("subscription")); err != nil {
 		return nil, err
 	}
 	only := ""
@@ -47,13 +46,13 @@ func (a *API) listSKUs(_ context.Context, r *arm.Request) (*arm.Response, error)
 		if m == nil {
 			return nil, resource.Errorf(resource.Invalid, "InvalidFilterInQueryString", "The $filter is not supported: use location eq 'name'.").At("$filter")
 		}
-		if only, _ = a.findLocation(m[1]); only == "" {
+		if only, _ = a.Find(m[1]); only == "" {
 			return &arm.Response{Body: object{"value": []object{}}}, nil
 		}
 	}
 	values := []object{}
 	for _, name := range a.Locations {
-		location, _ := a.findLocation(name)
+		location, _ := a.Find(name)
 		if only != "" && location != only {
 			continue
 		}
@@ -79,7 +78,7 @@ func (a *API) sku(s vmss.Size, location string) object {
 			capability("PremiumIO", "True"),
 			capability("LowPriorityCapable", "False"),
 			capability("AcceleratedNetworkingEnabled", "False"),
-			capability("EphemeralOSDiskSupported", "False"),
+			capability("EphemeralOSDiskSupported", "True"),
 		},
 		"restrictions": []object{},
 	}

@@ -1,4 +1,7 @@
-package qemu
+// Package process holds QEMU processes: children, and those that an earlier server
+// started. It finds the latter by the directory that they run in, and never takes a
+// process for one that had its number before.
+package process
 
 import (
 	"bytes"
@@ -15,23 +18,27 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unixProcess is a QEMU process of this host: a child, or one that an earlier
+// A Process is a QEMU process of this host: a child, or one that an earlier
 // server started. It is held by a process file descriptor, so a signal can
 // never reach a process that got the number later.
-type unixProcess struct {
+type Process struct {
 	number int64
 	pid    int
 	dir    string
+	said   string // file of its standard error
 	pidfd  *os.File
 	ended  chan struct{}
 	exit   error // of a child; set before ended is closed
 }
 
-func (p *unixProcess) run() int64            { return p.number }
-func (p *unixProcess) done() <-chan struct{} { return p.ended }
+// Run returns the number that it was started as.
+func (p *Process) Run() int64 { return p.number }
 
-// kill implements process.
-func (p *unixProcess) kill() error {
+// Done is closed when it has ended.
+func (p *Process) Done() <-chan struct{} { return p.ended }
+
+// Kill ends it at once; nil if it has ended.
+func (p *Process) Kill() error {
 	var sent error
 	if err := p.control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0) }); err != nil {
 		return err
@@ -43,7 +50,7 @@ func (p *unixProcess) kill() error {
 }
 
 // control calls f with the descriptor, which File.Fd would make blocking.
-func (p *unixProcess) control(f func(fd uintptr)) error {
+func (p *Process) control(f func(fd uintptr)) error {
 	conn, err := p.pidfd.SyscallConn()
 	if err != nil {
 		return err
@@ -51,17 +58,18 @@ func (p *unixProcess) control(f func(fd uintptr)) error {
 	return conn.Control(f)
 }
 
-func (p *unixProcess) hasExited() (yes bool) {
+// Exited reports whether it has ended.
+func (p *Process) Exited() (yes bool) {
 	return p.control(func(fd uintptr) { yes = exited(fd) }) == nil && yes
 }
 
-// release implements process. Whoever watches a process that is not our child
-// stops; a child is waited for all the same.
-func (p *unixProcess) release() { p.pidfd.Close() }
+// Release lets go of it. Whoever watches a process that is not our child stops; a
+// child is waited for all the same.
+func (p *Process) Release() { p.pidfd.Close() }
 
-// reason implements process: QEMU's last words, or the signal that ended it.
-func (p *unixProcess) reason() string {
-	if said := lastWords(filepath.Join(p.dir, stderrFile)); said != "" {
+// Reason returns QEMU's last words, or the signal that ended it.
+func (p *Process) Reason() string {
+	if said := lastWords(p.said); said != "" {
 		return said
 	}
 	if p.exit != nil {
@@ -73,13 +81,13 @@ func (p *unixProcess) reason() string {
 // ticks is how many of the kernel's clock ticks /proc counts a second in.
 const ticks = 100
 
-// worked implements process.
-func (p *unixProcess) worked() (time.Duration, error) {
+// Worked returns the processor time that it has used.
+func (p *Process) Worked() (time.Duration, error) {
 	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(p.pid), "stat"))
 	if err != nil {
 		return 0, err
 	}
-	if p.hasExited() { // the number may be another process's by now
+	if p.Exited() { // the number may be another process's by now
 		return 0, fs.ErrNotExist
 	}
 	return workedOf(string(b))
@@ -123,24 +131,25 @@ func lastWords(path string) string {
 	return ""
 }
 
-// hold opens a process by its number and watches it.
-func hold(pid int, run int64, dir string) (*unixProcess, error) {
+// Hold opens a process by its number. run is what it was started as, and said the
+// file of its standard error.
+func Hold(pid int, run int64, said string) (*Process, error) {
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK)
 	if err != nil {
 		return nil, err
 	}
-	return &unixProcess{number: run, pid: pid, dir: dir, pidfd: os.NewFile(uintptr(fd), "pidfd"), ended: make(chan struct{})}, nil
+	return &Process{number: run, pid: pid, said: said, pidfd: os.NewFile(uintptr(fd), "pidfd"), ended: make(chan struct{})}, nil
 }
 
-// watchChild waits for a child. It must be called for every child.
-func (p *unixProcess) watchChild(cmd *exec.Cmd) {
+// WatchChild waits for a child. It must be called for every child.
+func (p *Process) WatchChild(cmd *exec.Cmd) {
 	p.exit = cmd.Wait()
 	close(p.ended)
 }
 
 // watchOther waits for a process that is not our child: its descriptor becomes
 // readable when it has ended.
-func (p *unixProcess) watchOther() {
+func (p *Process) watchOther() {
 	conn, err := p.pidfd.SyscallConn()
 	if err != nil {
 		return
@@ -155,27 +164,57 @@ func exited(pidfd uintptr) bool {
 	return err == nil && n > 0
 }
 
-// adopt returns the process of this number if it is a machine's in a directory
-// below vms, and nil if it is anything else.
-func adopt(pid int, vms string) *unixProcess {
-	p, err := hold(pid, 0, "")
+// Root is where processes of a kind are found.
+type Root struct {
+	Dir    string                                     // each runs in a directory below
+	Stderr string                                     // name of the file there that has its standard error
+	Run    func(argument string) (run int64, ok bool) // reads what it was started as from the argument of -qmp
+}
+
+// Find returns the processes that exist, by the name of their directory.
+func (r Root) Find() (map[string]*Process, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]*Process{}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if dir, err := os.Readlink(filepath.Join("/proc", e.Name(), "cwd")); err != nil || filepath.Dir(dir) != r.Dir {
+			continue
+		}
+		if p := r.adopt(pid); p != nil {
+			go p.watchOther()
+			found[filepath.Base(p.dir)] = p
+		}
+	}
+	return found, nil
+}
+
+// adopt returns the process of this number if it is one of the root's, and nil if it
+// is anything else.
+func (r Root) adopt(pid int) *Process {
+	p, err := Hold(pid, 0, "")
 	if err != nil {
 		return nil
 	}
 	// What is read from here on belongs to the process that is held, or to
 	// none: were the number given away since, the descriptor would show the end.
-	dir, run, ok := identify(pid)
-	if !ok || filepath.Dir(dir) != vms || p.hasExited() {
-		p.release()
+	dir, run, ok := r.identify(pid)
+	if !ok || filepath.Dir(dir) != r.Dir || p.Exited() {
+		p.Release()
 		return nil
 	}
-	p.dir, p.number = dir, run
+	p.dir, p.number, p.said = dir, run, filepath.Join(dir, r.Stderr)
 	return p
 }
 
 // identify returns the directory that a process runs in and the run that its
-// command line names, and false if it is no machine's process.
-func identify(pid int) (dir string, run int64, ok bool) {
+// command line names, and false if it is none of the root's.
+func (r Root) identify(pid int) (dir string, run int64, ok bool) {
 	proc := filepath.Join("/proc", strconv.Itoa(pid))
 	dir, err := os.Readlink(filepath.Join(proc, "cwd"))
 	if err != nil {
@@ -188,48 +227,9 @@ func identify(pid int) (dir string, run int64, ok bool) {
 	words := bytes.Split(bytes.TrimSuffix(line, []byte{0}), []byte{0})
 	for i, word := range words[:len(words)-1] {
 		if string(word) == "-qmp" {
-			run, ok = runOf(string(words[i+1]))
+			run, ok = r.Run(string(words[i+1]))
 			return dir, run, ok
 		}
 	}
 	return "", 0, false
-}
-
-// runOf reads the run from the argument that names the control socket.
-func runOf(argument string) (int64, bool) {
-	path, _, _ := strings.Cut(strings.TrimPrefix(argument, "unix:"), ",")
-	number, ok := strings.CutPrefix(strings.TrimSuffix(path, qmpSuffix), qmpPrefix)
-	run, err := strconv.ParseInt(number, 10, 64)
-	return run, ok && err == nil && path == qmpSocket(run)
-}
-
-// processes finds the machines' processes that exist, by directory.
-func (h *host) processes(vms string) (map[string]process, error) {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil, err
-	}
-	found := map[string]process{}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		if dir, err := os.Readlink(filepath.Join("/proc", e.Name(), "cwd")); err != nil || filepath.Dir(dir) != vms {
-			continue
-		}
-		if p := adopt(pid, vms); p != nil {
-			go p.watchOther()
-			found[filepath.Base(p.dir)] = p
-		}
-	}
-	return found, nil
-}
-
-// noSuchFile reports whether path does not exist.
-func noSuchFile(path string) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
