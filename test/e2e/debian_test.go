@@ -76,6 +76,7 @@ func TestDebianIsAGuestLikeAnyOther(t *testing.T) {
 	t.Logf("one instance was reimaged after %s", time.Since(begun).Round(time.Second))
 	again := s.debianFacts(key, "0")
 	checkDebian(t, 0, again)
+	t.Logf("the machine id was %s before and is %s after", first["machine"], again["machine"])
 	if again["marker"] != "" {
 		t.Error("reimage kept the disk")
 	}
