@@ -36,10 +36,10 @@ type server struct {
 	http     *http.Client
 	token    string
 	admin    struct{ TenantID, SubscriptionID, ClientID, ClientSecret string }
-	config   string   // further lines of its config file
-	as       []string // what runs the server, as another user
-	tiny     string   // directory of the tiny guest
-	images   string   // further lines of the config file, below images
+	config   string        // further lines of its config file
+	as       []string      // what runs the server, as another user
+	tiny     string        // directory of the tiny guest
+	images   string        // further lines of the config file, below images
 	patience time.Duration // 0 for what is usual
 }
 
