@@ -21,7 +21,7 @@ LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)
 PLAIN     := CGO_ENABLED=0
 CGO       := $(shell go env CGO_ENABLED)
 RACE      := $(if $(filter 1,$(CGO)),-race)
-E2E       := ./test/e2e/... ./guest/... ./internal/host/...
+E2E       := ./test/e2e/... ./test/docs/... ./guest/... ./internal/host/...
 # Packages of $(E2E) that exist here; a tree without one of the folders is not an error.
 E2E_HERE   = $(foreach p,$(E2E),$(if $(wildcard $(p:/...=)),$(p)))
 CHECKS    := fmt-check vet lint unit
@@ -51,6 +51,21 @@ guest: ## Build the tiny guest image into .cache/tiny, unless it is current
 .PHONY: guest-debian
 guest-debian: setup-debian ## Build a Debian image and its catalogue file into .cache/debian, unless they are current (root)
 	@guest/debian/build.sh $(DEBIAN)
+
+# Where things are installed; DESTDIR goes before all of it.
+PREFIX  := /usr/local
+INSTALL := install -D
+
+.PHONY: install
+install: build guest ## Install the program, the tiny guest, the manual and the systemd units (DESTDIR, PREFIX)
+	$(INSTALL) -m 755 bin/muster $(DESTDIR)$(PREFIX)/bin/muster
+	$(INSTALL) -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/muster README.md docs/*.md
+	$(INSTALL) -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/muster/api docs/api/*.md
+	$(INSTALL) -m 644 -t $(DESTDIR)/usr/share/muster/tiny $(GUEST)/manifest.json $(GUEST)/cmdline $(GUEST)/vmlinux $(GUEST)/initrd $(GUEST)/disk.qcow2
+	$(INSTALL) -m 644 packaging/sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/muster.conf
+	$(INSTALL) -m 644 packaging/tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/muster.conf
+	for unit in muster muster-sim; do sed 's|/usr/local/|$(PREFIX)/|' packaging/$$unit.service | $(INSTALL) -m 644 /dev/stdin $(DESTDIR)/usr/lib/systemd/system/$$unit.service; done
+	[ -e $(DESTDIR)/etc/muster/config.yaml ] || $(INSTALL) -m 644 packaging/config.yaml $(DESTDIR)/etc/muster/config.yaml
 
 ##@ Check
 

@@ -23,7 +23,7 @@ var layout = codetest.Layout{
 		1: "internal/vmss internal/network internal/autoscale internal/access internal/template internal/population internal/disk",
 		2: "internal/plan internal/rehearsal",
 		3: "internal/store internal/store/memstore internal/store/etcdstore internal/store/storetest " +
-			"internal/metrics internal/metrics/metricstest internal/metrics/tsdb internal/metrics/remotewrite internal/controller internal/durable",
+			"internal/metrics internal/metrics/metricstest internal/metrics/tsdb internal/metrics/remotewrite internal/controller internal/durable internal/rights internal/systemd",
 		4: "internal/host internal/host/compute internal/host/compute/qemu internal/host/compute/qemu/qmp " +
 			"internal/host/compute/qemu/args internal/host/compute/qemu/block internal/host/compute/qemu/img internal/host/compute/qemu/process internal/host/compute/qemu/probe internal/host/compute/qemu/serial " +
 			"internal/host/compute/sim internal/host/compute/drivertest " +
@@ -38,7 +38,7 @@ var layout = codetest.Layout{
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
 			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli internal/cli/output internal/cli/progress " +
 			"internal/cli/span internal/telemetry",
-		7: "internal/server internal/fleettest",
+		7: "internal/server internal/server/doctor internal/fleettest",
 		8: "internal/program",
 		9: ". cmd/muster internal/codetest bench/... guest/... test/...",
 	},

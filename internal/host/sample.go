@@ -40,7 +40,7 @@ func (h *Host) sample(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := time.Now()
-		round := begin.Add(now.Sub(begin).Round(step)) // rounds are a step apart, however late this one is
+		round := begin.Add(now.Sub(begin).Truncate(step)) // a late round has its own time, never the next one's
 		err := s.round(ctx, round, h.Metrics.Record)
 		if e := h.Metrics.Sweep(now, exists); err == nil {
 			err = e

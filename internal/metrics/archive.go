@@ -17,7 +17,8 @@ const Minute = time.Minute
 // concurrent use.
 type Archive interface {
 	// Append takes in minutes of a set: a point of each metric, one without
-	// samples for none. Minutes come once and in order of time.
+	// samples for none. They come in order of time. The newest minute may come
+	// again, from a server that was restarted in it: what is there stays.
 	Append(set vmss.UID, minutes []Summary) error
 	// Points returns what there is from a time up to another, which is not
 	// included, in order of time.
@@ -73,7 +74,7 @@ func (a *Memory) Append(set vmss.UID, minutes []Summary) error {
 	}
 	for _, s := range minutes {
 		for m, p := range s.Points {
-			if p.Count > 0 {
+			if n := len(series[m]); p.Count > 0 && (n == 0 || series[m][n-1].number < numberOf(s.At)) {
 				series[m] = append(series[m], minute{sum: p.Sum, number: numberOf(s.At), count: int32(p.Count), min: float32(p.Min), max: float32(p.Max)})
 			}
 		}

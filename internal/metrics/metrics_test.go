@@ -181,6 +181,54 @@ func TestARingIsSmallAndThatOfAnIdleInstanceTiny(t *testing.T) {
 	}
 }
 
+func TestTheNewestMinuteIsOneThatIsWholeAndRecent(t *testing.T) {
+	r := metrics.NewRecorder(0, &metrics.Memory{})
+	if _, ok := r.Newest("s", midnight); ok {
+		t.Error("there is a newest minute of nothing")
+	}
+	record(t, r, 1, 15, func(_, step int) float32 { return float32(step) }) // two minutes and a half
+	last := midnight.Add(2 * time.Minute)
+	got, ok := r.Newest("s", last.Add(30*time.Second))
+	if want := (metrics.Point{At: midnight.Add(time.Minute), Sum: 6 + 7 + 8 + 9 + 10 + 11, Min: 6, Max: 11, Count: 6}); !ok || got.Points[metrics.PercentageCPU] != want {
+		t.Errorf("got %+v, %v; want %+v", got.Points[metrics.PercentageCPU], ok, want)
+	}
+	if _, ok := r.Newest("s", last.Add(4*time.Minute)); ok {
+		t.Error("a set that stands still has a newest minute")
+	}
+}
+
+// slow is an archive that a minute moves to while it is asked.
+type slow struct {
+	metrics.Memory
+	meanwhile func()
+}
+
+// Points implements metrics.Archive.
+func (s *slow) Points(set vmss.UID, m metrics.Metric, from, to time.Time) ([]metrics.Point, error) {
+	if f := s.meanwhile; f != nil {
+		s.meanwhile = nil
+		f()
+	}
+	return s.Memory.Points(set, m, from, to)
+}
+
+func TestAMinuteThatIsArchivedMeanwhileCountsOnce(t *testing.T) {
+	a := &slow{}
+	r := metrics.NewRecorder(0, a)
+	record(t, r, 1, 12, func(int, int) float32 { return 1 }) // two minutes, both open
+	a.meanwhile = func() {
+		v := metrics.Nothing()
+		v[metrics.PercentageCPU] = 1
+		if err := r.Record(vmss.InstanceKey{Set: "s"}, midnight.Add(2*time.Minute), v); err != nil {
+			t.Error(err)
+		}
+	}
+	got, err := r.Set("s", metrics.PercentageCPU, metrics.Window{From: midnight, To: midnight.Add(2 * time.Minute), Grain: time.Minute})
+	if err != nil || len(got) != 2 || got[0].Count != 6 || got[1].Count != 6 {
+		t.Errorf("got %+v, %v; want two minutes of six samples", got, err)
+	}
+}
+
 func BenchmarkRecord(b *testing.B) {
 	r := metrics.NewRecorder(0, &metrics.Memory{})
 	v := metrics.Values{}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,27 +83,33 @@ func (r *Recorder) add(set vmss.UID, minute time.Time, v Values) (err error) {
 }
 
 // Set returns a metric of a set, summed up over its instances in the grains of
-// the window, which are not finer than Minute.
+// the window, which are not finer than Minute. Samples come in meanwhile.
 func (r *Recorder) Set(set vmss.UID, m Metric, w Window) ([]Point, error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	open := slices.Clone(r.open[set])
+	r.mu.Unlock()
 	points, err := r.archive.Points(set, m, w.From, w.To)
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range r.open[set] {
-		points = append(points, s.Points[m])
+	for _, s := range open {
+		if n := len(points); n == 0 || points[n-1].At.Before(s.At) { // else it was archived since
+			points = append(points, s.Points[m])
+		}
 	}
 	return Roll(points, w), nil
 }
 
+// fresh is how old the newest minute of a set may be to say how the set is now.
+const fresh = 3 * Minute
+
 // Newest returns the last minute of a set that gets no more samples, or, before
 // there is one, the minute that began first; false if nothing was sampled lately.
-func (r *Recorder) Newest(set vmss.UID) (Summary, bool) {
+func (r *Recorder) Newest(set vmss.UID, now time.Time) (Summary, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	open := r.open[set]
-	if len(open) == 0 {
+	if len(open) == 0 || now.Sub(open[len(open)-1].At) > fresh {
 		return Summary{}, false
 	}
 	return open[max(0, len(open)-2)], true
@@ -125,10 +132,19 @@ const sweepEvery = 10 * time.Minute
 // Sweep lets go of what is too old, and of what is about sets that do not exist
 // any more. It may be called often.
 func (r *Recorder) Sweep(now time.Time, exists func(vmss.UID) bool) error {
+	due, err := r.sweep(now, exists)
+	if !due {
+		return nil
+	}
+	return errors.Join(err, r.archive.Sweep(now, exists)) // it may take long; samples come in meanwhile
+}
+
+// sweep lets go of what the recorder itself holds, if it is time to.
+func (r *Recorder) sweep(now time.Time, exists func(vmss.UID) bool) (due bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now.Sub(r.swept) < sweepEvery {
-		return nil
+		return false, nil
 	}
 	r.swept = now
 	oldest := slotOf(now.Add(-Kept), r.step)
@@ -147,7 +163,7 @@ func (r *Recorder) Sweep(now time.Time, exists func(vmss.UID) bool) error {
 			delete(r.open, set)
 		}
 	}
-	return errors.Join(append(errs, r.archive.Sweep(now, exists))...)
+	return true, errors.Join(errs...)
 }
 
 // Size returns how many instances have a ring, and about how many bytes the

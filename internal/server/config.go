@@ -11,9 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"sigs.k8s.io/yaml"
 
-	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/host/volume"
 	"github.com/muster-vm/muster/internal/metrics/remotewrite"
 	"github.com/muster-vm/muster/internal/resource"
@@ -38,6 +36,7 @@ type Config struct {
 	Limits     Limits         `json:"limits"`
 	Metrics    Metrics        `json:"metrics"`
 	Quotas     map[string]int `json:"quotas"` // limit by usage name, such as "cores"
+	Prices     string         `json:"prices"` // file with what instances cost; empty for none
 	Etcd       Etcd           `json:"etcd"`
 	Simulation string         `json:"simulation"` // file with a population, for driver "sim"; empty for the default one
 
@@ -143,8 +142,11 @@ func Load(file string, over Config) (Config, error) {
 	if err != nil {
 		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file cannot be read: %v.", err)
 	}
-	if err := yaml.UnmarshalStrict(raw, &over); err != nil {
-		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file %s is not valid: %v. `muster config` prints one that is.", file, err)
+	if err := readYAML(raw, &over); err != nil {
+		return over, resource.Errorf(resource.Invalid, "InvalidConfig", "The config file %s is not valid: %v. `muster config show` prints one that is.", file, err)
+	}
+	if over.Host.Zones == nil {
+		over.Host.Zones = []string{} // null is none, and not the zones that there are elsewhere
 	}
 	return over, nil
 }
@@ -161,23 +163,12 @@ func (c Config) Validate() error {
 	if !slices.Contains([]string{"qemu", "sim"}, c.Driver) {
 		bad("driver", "The driver %q is neither qemu nor sim.", c.Driver)
 	}
-	if p, err := netip.ParsePrefix(c.Network.Prefix); err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 28 {
-		bad("network.prefix", "The network prefix %q is not an IPv4 prefix between /8 and /28.", c.Network.Prefix)
-	}
-	if c.Host.CPUOvercommit <= 0 || c.Host.MemoryOvercommit <= 0 {
-		bad("host", "Overcommit is a positive number: 1 promises what there is.")
-	}
-	if c.Limits.Capacity < 1 {
-		bad("limits.capacity", "A scale set must be allowed at least one instance.")
-	}
-	if c.Limits.ImageGB < 1 || c.Limits.ImageGB > disk.MaxGB {
-		bad("limits.imageGB", "The size %d is not one from 1 to %d GB.", c.Limits.ImageGB, disk.MaxGB)
-	}
-	for i, host := range c.Images.Hosts {
-		if err := volume.CheckHost(host); err != nil {
-			bad(fmt.Sprintf("images.hosts[%d]", i), "%q is not a host's name, *.suffix or address, with or without :port.", host)
-		}
-	}
+	c.checkServer(bad)
+	c.Host.check(bad)
+	c.Network.check(bad)
+	c.Images.check(bad)
+	c.checkQuotas(bad)
+	c.Etcd.check(bad)
 	c.Metrics.check(bad)
 	if _, err := c.level(); err != nil {
 		bad("logLevel", "The log level %q is none of debug, info, warn, error.", c.LogLevel)

@@ -86,7 +86,7 @@ func TestABadConfigIsExplained(t *testing.T) {
 		"no YAML":     {"images: [", []string{"bad.yaml", "muster config"}},
 		"twice":       {"driver: sim\ndriver: qemu\n", []string{"bad.yaml", "driver"}},
 		"several": {"driver: magic\nnetwork:\n  prefix: 10.0.0.0/99\nhost:\n  cpuOvercommit: 0\nlimits:\n  capacity: 0\n  imageGB: 0\nimages:\n  hosts: [ok.lab, \"http://a\"]\nmetrics:\n  interval: 5m\nlogLevel: loud\n",
-			[]string{"9 problems", "limits.imageGB: ", "images.hosts[1]: ", "http://a", "metrics.interval: ", "state: ", "--state", "driver: ", "magic", "network.prefix: ", "10.0.0.0/99", "host: ", "limits.capacity: ", "logLevel: ", "loud"}},
+			[]string{"9 problems", "limits.imageGB: ", "images.hosts[1]: ", "http://a", "metrics.interval: ", "state: ", "--state", "driver: ", "magic", "network.prefix: ", "10.0.0.0/99", "host.cpuOvercommit: ", "limits.capacity: ", "logLevel: ", "loud"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(dir, "bad.yaml")

@@ -6,17 +6,23 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/metrics"
 	"github.com/muster-vm/muster/internal/metrics/remotewrite"
 	"github.com/muster-vm/muster/internal/metrics/tsdb"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/store/etcdstore"
 	"github.com/muster-vm/muster/internal/telemetry"
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
-// archive opens the series of scale sets in the state directory.
+// archive opens the series of scale sets in the state directory. A server without
+// them is better than none: if they cannot be opened now, series are in memory
+// until the next start.
 func (p Parts) archive(ctx context.Context) (metrics.Archive, error) {
 	keep, err := p.Config.Metrics.retention()
 	if err != nil {
@@ -26,7 +32,12 @@ func (p Parts) archive(ctx context.Context) (metrics.Archive, error) {
 	if p.Telemetry != nil {
 		opts.Registry = p.Telemetry.Registry
 	}
-	return tsdb.Open(ctx, opts)
+	a, err := tsdb.Open(ctx, opts)
+	if err != nil {
+		p.Log.WarnContext(ctx, "the archive of metrics cannot be opened; until the server is started again, series of scale sets are kept in memory, for a day", "dir", opts.Dir, "err", err)
+		return &metrics.Memory{}, nil
+	}
+	return a, nil
 }
 
 // forwarded has what an archive gets sent to the receivers, if there are any.
@@ -54,7 +65,8 @@ func (p *Plane) wireMetrics(ctx context.Context, parts Parts) (err error) {
 	}
 	p.meters = metrics.NewRecorder(parts.Config.sampling(), archive)
 	if parts.Telemetry != nil {
-		parts.Telemetry.Registry.MustRegister(&telemetry.Fleet{Store: p.store, Metrics: p.meters, Hosts: p.rooms})
+		parts.Telemetry.Registry.MustRegister(&telemetry.Fleet{Store: p.store, Metrics: p.meters, Hosts: p.rooms,
+			Quotas: parts.Config.Quotas, State: parts.stateSize})
 	}
 	return nil
 }
@@ -78,6 +90,38 @@ func (p *Plane) rooms() (all []telemetry.Host) {
 	return all
 }
 
+// stateSize asks etcd how large it is.
+func (p Parts) stateSize() (telemetry.StateSize, bool) {
+	etcd, ok := p.Backend.(*etcdstore.Store)
+	if !ok {
+		return telemetry.StateSize{}, false
+	}
+	s, err := etcd.Status(context.Background()) //nolint:forbidigo // it has a limit of its own
+	return telemetry.StateSize{Size: s.Size, InUse: s.InUse, Quota: s.Quota}, err == nil
+}
+
+// counted is a backend whose commits are counted.
+type counted struct {
+	store.Backend
+	committed func(took time.Duration, err error)
+}
+
+// Commit implements store.Backend.
+func (c counted) Commit(ctx context.Context, ops []store.Op) (int64, error) {
+	begin := time.Now()
+	revision, err := c.Backend.Commit(ctx, ops)
+	c.committed(time.Since(begin), err)
+	return revision, err
+}
+
+// backend is where records are kept.
+func (p Parts) backend() store.Backend {
+	if p.Telemetry == nil {
+		return p.Backend
+	}
+	return counted{p.Backend, p.Telemetry.Committed}
+}
+
 // observe returns what hears of reconciles, nil for nobody.
 func (p Parts) observe() func(controller string, took time.Duration, err error) {
 	if p.Telemetry == nil {
@@ -98,9 +142,9 @@ func (p *Plane) metricsRoutes(parts Parts) []arm.Route {
 // serveMetrics answers scrapes on a loopback address without a token, until it is
 // undone.
 func serveMetrics(ctx context.Context, parts Parts) (undo func(), err error) {
-	listener, err := listen(ctx, parts.Config.Metrics.Listen)
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", parts.Config.Metrics.Listen)
 	if err != nil {
-		return nil, err
+		return nil, resource.Errorf(resource.Invalid, "InvalidConfig", "The server cannot offer metrics on %s: %v. Choose another address, or none.", parts.Config.Metrics.Listen, err).At("metrics.listen")
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", parts.Telemetry.Handler(parts.Log))
@@ -122,7 +166,7 @@ func localOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
 		if err != nil {
-			host = r.Host
+			host = strings.Trim(r.Host, "[]") // without a port
 		}
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			http.Error(w, "ask for localhost", http.StatusForbidden)

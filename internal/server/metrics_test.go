@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -29,6 +30,7 @@ func TestPrometheusIsToldOfServerAndFleetUnderATokenAlone(t *testing.T) {
 		`muster_request_duration_seconds_count{code="201",method="PUT",route="/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/{set}"} 1`,
 		`muster_reconcile_duration_seconds_count{controller="set"}`,
 		`muster_scale_set_metric{aggregation="Average",metric="Percentage CPU",resource_group="lab",scale_set="web",unit="Percent"}`,
+		`muster_state_store_bytes{kind="size"}`, `muster_store_commit_duration_seconds_count`, `muster_quota_usage{location="local",quota="virtualMachines"} 1`,
 		`go_goroutines`, `muster_build_info`,
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -42,5 +44,52 @@ func TestPrometheusIsToldOfServerAndFleetUnderATokenAlone(t *testing.T) {
 		case time.Since(begin) > patience:
 			t.Fatalf("%d, and no %s in\n%s", status, wanted[max(missing, 0)], page)
 		}
+	}
+}
+
+func TestTheOpenListenerAnswersLocalNamesAlone(t *testing.T) {
+	c := configOf(t.TempDir())
+	c.Metrics.Listen = "127.0.0.1:0"
+	s := serve(t, c)
+	found := regexp.MustCompile(`metrics without a token" address=(\S+)`).FindStringSubmatch(s.log.String())
+	if found == nil {
+		t.Fatalf("the log does not say where:\n%s", s.log)
+	}
+	for host, want := range map[string]int{"": 200, "localhost:9464": 200, "[::1]": 200, "evil.example": 403, "evil.example:9464": 403, "10.0.0.1": 403} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+found[1]+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("host %q: %d, want %d", host, res.StatusCode, want)
+		}
+	}
+}
+
+func TestOnlyWhoMayReadTheSubscriptionScrapes(t *testing.T) {
+	s := serve(t, configOf(t.TempDir()))
+	for _, token := range []string{"", "Bearer ", "Bearer nonsense", "Basic YTpi"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.endpoint+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", token)
+		res, err := s.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("authorization %q: %d", token, res.StatusCode)
+		}
+	}
+	if status, _, page := s.call(http.MethodGet, "/metrics", ""); status != http.StatusOK || !strings.Contains(page, "muster_build_info") {
+		t.Errorf("the owner gets %d", status)
 	}
 }

@@ -39,6 +39,7 @@ type Parts struct {
 	Backend  store.Backend
 	Identity *identity.Identity
 	Images   *image.Catalogue
+	Prices   *vmss.Prices // nil for none
 	Hosts    []HostPart
 	// Archive opens where the series of scale sets are kept; nil keeps them in
 	// memory.
@@ -87,7 +88,7 @@ type loop interface {
 func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 	parts = parts.withVault()
 	p = &Plane{log: parts.Log}
-	if p.store, err = store.Open(ctx, parts.Backend, parts.Log); err != nil {
+	if p.store, err = store.Open(ctx, parts.backend(), parts.Log); err != nil {
 		return nil, err
 	}
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -213,7 +214,7 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas, Progress: p.disks.Progress}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
 	p.ways = fleet.NewStreams(guests{p.hosts}, parts.Log)
-	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Streams: p.ways}
+	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
 	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)

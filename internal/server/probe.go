@@ -20,26 +20,31 @@ import (
 	"github.com/muster-vm/muster/internal/host/image"
 	"github.com/muster-vm/muster/internal/host/volume"
 	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/server/doctor"
 	"github.com/muster-vm/muster/internal/store/etcdstore"
 )
 
+// facts are gathered by looking at this machine.
+type facts struct{ doctor.Facts }
+
 // Diagnose looks at this machine and a state directory, and changes nothing. It
 // works without root, and says what it could not look at.
-func Diagnose(ctx context.Context, c Config) []Check {
-	f := facts{Simulated: c.Driver == "sim", Listen: c.Listen, Now: time.Now(), EtcdOwn: len(c.Etcd.Endpoints) > 0}
+func Diagnose(ctx context.Context, c Config) []doctor.Check {
+	f := facts{doctor.Facts{Simulated: c.Driver == "sim", Listen: c.Listen, Now: time.Now(), EtcdOwn: len(c.Etcd.Endpoints) > 0}}
 	f.probeState(c)
 	status, err := askStatus(ctx, c.State)
 	f.Server = err == nil
 	f.Etcd = status
 	f.probeEtcd(ctx, c)
 	f.probeMachine()
+	f.probeFiles(c)
 	f.probeImages(ctx, c)
 	f.probeVolumes(c)
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
 	if f.ListenErr = err; err == nil {
 		l.Close()
 	}
-	return judge(f)
+	return doctor.Judge(f.Facts)
 }
 
 func (f *facts) probeState(c Config) {
@@ -96,13 +101,21 @@ func (f *facts) probeEtcd(ctx context.Context, c Config) {
 			f.Etcd, err = etcd.Status(ctx)
 			err = errors.Join(err, etcd.Close())
 		}
-		f.EtcdErr, f.EtcdMade = err, true
+		f.EtcdErr, f.EtcdMade = worded(err), true
 		return
 	}
 	info, err := os.Stat(filepath.Join(c.State, etcdDir, "member", "snap", "db"))
 	if err == nil {
 		f.EtcdMade, f.Etcd = true, etcdstore.Status{Size: info.Size(), Quota: etcdstore.DefaultQuota}
 	}
+}
+
+// worded is an error as people are told it.
+func worded(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(Explain(err))
 }
 
 // probeMachine tries what driver qemu needs of the machine.
@@ -116,8 +129,17 @@ func (f *facts) probeMachine() {
 	tried := bridge.Probe()
 	f.Taps, f.Namespaces, f.Rules, f.Unasked = tried.Taps, tried.Namespaces, tried.Rules, tried.Unasked
 	f.Programs = map[string]error{}
-	for _, p := range programs {
+	for _, p := range doctor.Programs {
 		_, f.Programs[p] = exec.LookPath(p)
+	}
+}
+
+// probeFiles reads the files of prices and of the simulated fleet.
+func (f *facts) probeFiles(c Config) {
+	_, prices := loadPrices(c.Prices)
+	if f.FilesErr = worded(prices); prices == nil && f.Simulated {
+		_, err := loadPopulation(c.Simulation)
+		f.FilesErr = worded(err)
 	}
 }
 
@@ -126,7 +148,7 @@ func (f *facts) probeMachine() {
 func (f *facts) probeImages(ctx context.Context, c Config) {
 	images, err := image.Open(ctx, image.Options{Tiny: c.Images.Tiny, File: c.Images.Catalogue, Allowed: c.Images.Allowed, Simulated: f.Simulated})
 	if err != nil {
-		f.ImagesErr, f.AccelWhy, f.Accel = err, "no guest could be tried", "tcg"
+		f.ImagesErr, f.AccelWhy, f.Accel = worded(err), "no guest could be tried", "tcg"
 		return
 	}
 	for _, fault := range images.Faults() {
@@ -186,16 +208,16 @@ func doctorCommand() *cobra.Command {
 }
 
 // report writes checks, and fails if one did.
-func report(cmd *cobra.Command, all []Check, format string) error {
+func report(cmd *cobra.Command, all []doctor.Check, format string) error {
 	var err error
 	if format == "json" {
 		enc := json.NewEncoder(cmd.OutOrStdout())
 		enc.SetIndent("", "  ")
 		err = enc.Encode(all)
 	} else {
-		err = writeTable(cmd.OutOrStdout(), all)
+		err = doctor.WriteTable(cmd.OutOrStdout(), all)
 	}
-	if n := failures(all); err == nil && n > 0 {
+	if n := doctor.Failures(all); err == nil && n > 0 {
 		return resource.Errorf(resource.Unavailable, "ChecksFailed", "%d of %d checks failed.", n, len(all))
 	}
 	return err

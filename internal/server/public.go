@@ -78,6 +78,7 @@ func providers() []resources.Provider {
 		}},
 		{Namespace: fleet.Namespace, Types: []resources.Type{
 			{Name: "console", Versions: fleet.Versions},
+			{Name: "costs", Versions: fleet.Versions},
 			{Name: "explanations", Versions: fleet.Versions},
 			{Name: "revisions", Versions: fleet.Versions},
 			{Name: "tunnel", Versions: fleet.Versions},

@@ -20,6 +20,7 @@ import (
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/store/etcdstore"
+	"github.com/muster-vm/muster/internal/systemd"
 	"github.com/muster-vm/muster/internal/telemetry"
 )
 
@@ -117,6 +118,9 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // open opens everything that is a file, a process or a network.
 func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts Parts, err error) {
 	parts = Parts{Config: c, Telemetry: telemetry.New(c.version), Log: log}
+	if parts.Prices, err = loadPrices(c.Prices); err != nil {
+		return parts, err
+	}
 	parts.Images, err = image.Open(ctx, image.Options{Tiny: c.Images.Tiny, File: c.Images.Catalogue, Allowed: c.Images.Allowed,
 		CacheDir: filepath.Join(c.State, imageDir), Pins: filepath.Join(c.State, imageDir), Simulated: c.Driver == "sim"})
 	if err != nil {
@@ -192,8 +196,12 @@ func run(ctx context.Context, plane *Plane, listener net.Listener, parts Parts, 
 			}
 		})
 	}
+	if err := systemd.Notify(systemd.Ready); err != nil {
+		parts.Log.WarnContext(ctx, "tell the service manager that the server is ready", "err", err)
+	}
 	fmt.Fprintf(out, "ready https://%s\n", listener.Addr())
 	<-ctx.Done()
+	_ = systemd.Notify(systemd.Stopping) // the service manager sees the end in any case
 	parts.Log.InfoContext(ctx, "stopping; virtual machines keep running")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownLimit)
 	defer cancel()

@@ -27,7 +27,7 @@ const volumeDir = "volumes"
 // Vault keeps the content of managed disks, snapshots and images.
 type Vault interface {
 	disk.Vault
-	// Bases returns the digests of the images that contents boot as.
+	// Bases returns the digests of the images that contents are in, or boot as.
 	Bases() ([]string, error)
 }
 
@@ -141,7 +141,8 @@ func (p *Plane) adopt(parts Parts) {
 // the pokes that wake them.
 func (p *Plane) wireDisks(parts Parts, fence store.Change, pokeGroup func(store.GroupKey)) {
 	p.disks = disk.New(disk.Options{Store: p.store, Vault: parts.Vault, Fence: fence, Log: parts.Log})
-	disks := controller.New(controller.Options[noun.Key]{Name: "disk", Workers: 4, Log: parts.Log, List: p.diskKeys, Reconciler: p.disks})
+	// The vault bounds what is costly; what is not waits for none of it.
+	disks := controller.New(controller.Options[noun.Key]{Name: "disk", Workers: 32, Log: parts.Log, List: p.diskKeys, Reconciler: p.disks})
 	unused := map[string]time.Time{}
 	sweep := controller.New(controller.Options[struct{}]{Name: "contents", Log: parts.Log,
 		List: func(context.Context) ([]struct{}, error) { return []struct{}{{}}, nil },

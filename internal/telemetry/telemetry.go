@@ -17,9 +17,11 @@ import (
 type Telemetry struct {
 	Registry *prometheus.Registry
 
-	requests   *prometheus.HistogramVec
-	reconciles *prometheus.HistogramVec
-	failures   *prometheus.CounterVec
+	requests    *prometheus.HistogramVec
+	reconciles  *prometheus.HistogramVec
+	failures    *prometheus.CounterVec
+	commits     prometheus.Histogram
+	uncommitted *prometheus.CounterVec
 }
 
 // New returns a telemetry whose registry has the process's own figures.
@@ -34,9 +36,13 @@ func New(version string) *Telemetry {
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "muster_reconcile_failures_total",
 			Help: "Reconciles that failed, and are tried again; kind is what is wrong."}, []string{"controller", "kind"}),
 	}
+	t.commits = prometheus.NewHistogram(prometheus.HistogramOpts{Name: "muster_store_commit_duration_seconds", Help: "How long commits to the state store took.",
+		Buckets: []float64{.0001, .0005, .001, .005, .01, .05, .1, .5, 1, 10}})
+	t.uncommitted = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "muster_store_commit_failures_total",
+		Help: "Commits that made nothing; kind Conflict is of two writers at once, one of which tries again."}, []string{"kind"})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "muster_build_info", Help: "Always 1; the label says what runs."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
-	t.Registry.MustRegister(t.requests, t.reconciles, t.failures, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	t.Registry.MustRegister(t.requests, t.reconciles, t.failures, t.commits, t.uncommitted, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return t
 }
 
@@ -55,6 +61,14 @@ func (t *Telemetry) Reconciled(controller string, took time.Duration, err error)
 	t.reconciles.WithLabelValues(controller).Observe(took.Seconds())
 	if err != nil {
 		t.failures.WithLabelValues(controller, resource.KindOf(err).String()).Inc()
+	}
+}
+
+// Committed counts a commit to the state store.
+func (t *Telemetry) Committed(took time.Duration, err error) {
+	t.commits.Observe(took.Seconds())
+	if err != nil {
+		t.uncommitted.WithLabelValues(resource.KindOf(err).String()).Inc()
 	}
 }
 

@@ -117,7 +117,7 @@ func TestTheRealAzRunsARealFleet(t *testing.T) {
 	if first["host"] != "web000000" {
 		t.Errorf("the guest calls itself %q, want web000000", first["host"])
 	}
-	t.Run("az", func(t *testing.T) { azStory(t, s) })
+	t.Run("az", func(t *testing.T) { azStory(t, s, key) })
 
 	ip := s.address("web", "0")
 	s.eventually("custom data to have run", func() bool {
@@ -165,7 +165,7 @@ func TestTheRealAzRunsARealFleet(t *testing.T) {
 
 // azStory scales with the real az and looks at the result with the commands
 // that operators use.
-func azStory(t *testing.T, s *server) {
+func azStory(t *testing.T, s *server, key string) {
 	a := s.login(t)
 	var set struct {
 		Name string
@@ -175,6 +175,7 @@ func azStory(t *testing.T, s *server) {
 	if set.Name != "web" || set.SKU.Capacity != 1 {
 		t.Errorf("az vmss show: %+v", set)
 	}
+	a.seesLoad(s, key)
 	a.run("vmss", "scale", "-g", "lab", "-n", "web", "--new-capacity", "3")
 	var all []instance
 	a.json(&all, "vmss", "list-instances", "-g", "lab", "-n", "web")

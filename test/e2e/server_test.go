@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,9 +35,10 @@ type server struct {
 	http     *http.Client
 	token    string
 	admin    struct{ TenantID, SubscriptionID, ClientID, ClientSecret string }
-	config   string // further lines of its config file
-	tiny     string // directory of the tiny guest
-	images   string // further lines of the config file, below images
+	config   string   // further lines of its config file
+	as       []string // what runs the server, as another user
+	tiny     string   // directory of the tiny guest
+	images   string   // further lines of the config file, below images
 	patience time.Duration
 }
 
@@ -84,10 +86,11 @@ func (s *server) launch() bool {
 	s.t.Helper()
 	config := filepath.Join(s.dir, "config.yaml")
 	text := fmt.Sprintf("images:\n  tiny: %s\n%scheckPlan: true\n%s", s.tiny, s.images, s.config)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil { //nolint:gosec // another user may run the server
 		s.t.Fatal(err)
 	}
-	s.cmd = exec.Command(binary(), "serve", "--state", s.dir, "--listen", strings.TrimPrefix(s.endpoint, "https://"), "--driver", s.driver, "--config", config)
+	words := append(slices.Clone(s.as), binary(), "serve", "--state", s.dir, "--listen", strings.TrimPrefix(s.endpoint, "https://"), "--driver", s.driver, "--config", config)
+	s.cmd = exec.Command(words[0], words[1:]...)
 	log, err := os.OpenFile(filepath.Join(s.dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		s.t.Fatal(err)

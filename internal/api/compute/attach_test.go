@@ -2,7 +2,9 @@ package compute_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/muster-vm/muster/internal/disk"
@@ -133,4 +135,26 @@ func TestInstancesWithEphemeralDisksAreNotDeallocatedOrCaptured(t *testing.T) {
 		row.Power, seen.Power = vmss.PowerStopped, vmss.PowerStopped
 	})
 	y.refused(y.put(disk.Image, "i", `{"location": "local", "properties": {"sourceVirtualMachine": {"id": "`+y.set.ID.String()+`/virtualMachines/0"}}}`), 409, "OperationNotAllowed", "properties.sourceVirtualMachine.id")
+}
+
+func TestOfManyWhoAttachADiskAtOnceOneGetsIt(t *testing.T) {
+	y := newYard(t, 10)
+	d := y.readyDisk("data", 1)
+	codes := make([]int, 10)
+	var wg sync.WaitGroup
+	for i := range codes {
+		wg.Go(func() { codes[i] = y.ask("PUT", fmt.Sprintf("/virtualMachines/%d", i), attaches(d.ID.String())).Code })
+	}
+	wg.Wait()
+	slices.Sort(codes)
+	if codes[0] != 200 || codes[1] != 409 || codes[9] != 409 {
+		t.Errorf("%v", codes)
+	}
+	held := 0
+	for _, e := range store.All(y.store, store.Customizations) {
+		held += len(e.Value.Attached)
+	}
+	if held != 1 {
+		t.Errorf("%d instances have it", held)
+	}
 }

@@ -235,6 +235,15 @@ func TestFilesAreImportedWithoutShowingTheirSignature(t *testing.T) {
 	if d := y.disk(disk.Image, "i"); d.Source.File.URI != "https://x/y.img?sig=secret" {
 		t.Errorf("%+v", d)
 	}
+	y.must(y.put(disk.Image, "i", strings.Replace(body, "sig=secret", "sig=another", 1)), 200)
+	if d := y.disk(disk.Image, "i"); d.Source.File.URI != "https://x/y.img?sig=another" || d.Source.File.SHA256 != sum {
+		t.Errorf("%+v", d)
+	}
+	y.made(disk.Image, "i", 1)
+	y.must(y.put(disk.Image, "i", body), 200)
+	if d := y.disk(disk.Image, "i"); d.Source.File.URI != "https://x/y.img?sig=another" {
+		t.Errorf("it is fetched already: %+v", d)
+	}
 	vhd := `{"location": "local", "properties": {"creationData": {"createOption": "Import", "sourceUri": "file:///a.vhd", "storageAccountId": "/x"}}}`
 	if body := y.must(y.put(disk.Managed, "d", vhd), 202); at(body, "properties.creationData.sourceUri") != "file:///a.vhd" || at(body, "properties.diskSizeGB") != nil {
 		t.Errorf("%v", body)

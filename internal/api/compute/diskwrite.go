@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -111,6 +112,12 @@ func (a *API) acceptChange(draft *wire.DiskDraft, e *diskEdit) (disk.Disk, error
 	if err != nil {
 		return disk.Disk{}, err
 	}
+	if d.Source.Option == disk.Import && !a.diskState(d.UID).Ready {
+		// The signature in a query may have ended before the file was fetched.
+		if source, err := draft.Source(); err == nil && strings.Contains(source.File.URI, "?") {
+			d.Source.File = source.File
+		}
+	}
 	return d, a.refitHolder(e, d)
 }
 
@@ -182,7 +189,7 @@ func (a *API) commitDisk(ctx context.Context, r *arm.Request, e diskEdit, d disk
 	if e.kind != disk.Image {
 		status = http.StatusAccepted // clients of disks take no 201
 	}
-	same := e.was != nil && bytes.Equal(e.was.Document, d.Document)
+	same := e.was != nil && bytes.Equal(e.was.Document, d.Document) && e.was.Source.File == d.Source.File
 	if same {
 		changes = append(changes, store.Check(store.Disks, d.Key(), store.At(e.at)))
 	} else {

@@ -20,13 +20,13 @@ const Namespace = "Muster.Fleet"
 // Versions are the api-versions of the namespace, newest first.
 var Versions = []string{"2026-11-01"}
 
-// API answers for the namespace. All members are needed.
+// API answers for the namespace. All members but Prices and Streams are needed.
 type API struct {
 	Store   *store.Store
 	Explain func(uid vmss.UID) []plan.Blocked                                             // what is wanted for a set and not done, and why
 	Set     func(ctx context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) // the one that a path names; NotFound
-
-	Streams *Streams // nil if nobody shall reach into instances
+	Prices  *vmss.Prices                                                                  // nil if the server has none
+	Streams *Streams                                                                      // nil if nobody shall reach into instances
 }
 
 // Routes lists the operations.
@@ -36,6 +36,7 @@ func (a *API) Routes() []arm.Route {
 		return arm.Route{Method: "GET", Path: below + path, Action: Namespace + action, Handler: h, Versions: Versions}
 	}
 	return append(a.streamRoutes(), []arm.Route{
+		route("/costs", "/costs/read", a.getCosts),
 		route("/explanations", "/explanations/read", a.listExplanations),
 		route("/revisions", "/revisions/read", a.listRevisions),
 		route("/revisions/{revision}", "/revisions/read", a.getRevision),

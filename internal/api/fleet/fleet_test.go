@@ -41,6 +41,7 @@ type world struct {
 	testing.TB
 	store   *store.Store
 	handler *arm.Server
+	api     *fleet.API
 	blocked []plan.Blocked
 }
 
@@ -56,14 +57,14 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(func() { stop(); wg.Wait() })
 	set := vmss.ScaleSet{ID: resource.In("0000", "rg", "Microsoft.Compute", "virtualMachineScaleSets", "web"), UID: uid, Revision: 2}
 	w := &world{TB: t, store: s}
-	api := &fleet.API{Store: s, Explain: func(vmss.UID) []plan.Blocked { return w.blocked },
+	w.api = &fleet.API{Store: s, Explain: func(vmss.UID) []plan.Blocked { return w.blocked },
 		Set: func(_ context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) {
 			if e, ok := store.Get(s, store.ScaleSets, vmss.NewKey(r.Var("subscription"), r.Var("group"), r.Var("set"))); ok {
 				return e, nil
 			}
 			return store.Entry[vmss.ScaleSet]{}, resource.Errorf(resource.NotFound, "ResourceNotFound", "There is no such set.")
 		}}
-	if w.handler, err = arm.NewServer(api.Routes(), gate{}, gate{}, slog.New(slog.DiscardHandler)); err != nil {
+	if w.handler, err = arm.NewServer(w.api.Routes(), gate{}, gate{}, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	w.commit(store.Put(store.ScaleSets, set.Key(), set), w.revision(1, "22.04.9"), w.revision(2, "22.04.10"), w.row(0, 2, nil), w.row(1, 1, nil),
@@ -116,7 +117,8 @@ func TestTheDocumentationShowsWhatIsAnswered(t *testing.T) {
 	}
 	samples := strings.Split(string(page), "```json\n")[1:]
 	w := newWorld(t)
-	for i, path := range []string{"/explanations", "/revisions"} {
+	w.runs()
+	for i, path := range []string{"/explanations", "/revisions", "/costs"} {
 		code, body := w.get(path)
 		var pretty bytes.Buffer
 		if err := json.Indent(&pretty, []byte(body), "", "  "); err != nil || code != 200 {

@@ -13,6 +13,10 @@ import (
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
+// maxData bounds the values of one answer, which is made in memory. Every metric of
+// a set for a month by the minute is less.
+const maxData = 400_000
+
 func (a *API) listMetrics(ctx context.Context, r *arm.Request) (*arm.Response, error) {
 	s, err := a.subject(ctx, r)
 	if err != nil {
@@ -24,10 +28,14 @@ func (a *API) listMetrics(ctx context.Context, r *arm.Request) (*arm.Response, e
 	}
 	out := shapes.Metrics{Timespan: shapes.Time(q.window.From) + "/" + shapes.Time(q.end), Interval: wire.FormatDuration(q.window.Grain),
 		Namespace: s.namespace, ResourceRegion: s.set.Location}
+	data := 0
 	for _, m := range q.metrics {
 		found, err := a.series(ctx, s, q, m)
 		if err != nil {
 			return nil, err
+		}
+		if data += len(found) * q.window.Grains(); data > maxData && !q.dataless {
+			return nil, bad("timespan", "The answer would have more than %d values. Ask for a shorter timespan, a coarser interval, fewer metrics or a lower top.", maxData)
 		}
 		d := m.Definition()
 		metric := shapes.Metric{ID: s.childID("metrics", d.Name), Type: Namespace + "/metrics", Name: shapes.Name{Value: d.Name, Localized: d.Name},

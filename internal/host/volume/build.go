@@ -61,6 +61,7 @@ func (v *Vault) copyDisk(ctx context.Context, o disk.Order) (boot, error) {
 	if err != nil {
 		return boot{}, err
 	}
+	b.image.Agent = b.image.Agent || n.Agent
 	half, _ := v.half(o.UID, content)
 	if o.SourceAt != nil && v.opts.Machines != nil {
 		if _, err := v.roomFor(from); err != nil {

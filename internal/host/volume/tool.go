@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/durable"
 	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/rights"
 )
 
 // Bounds on a run of qemu-img, which reads what strangers wrote.
@@ -90,14 +90,12 @@ func (v *Vault) run(ctx context.Context, strangers bool, to *meter, words ...str
 	cmd.Dir = v.tmp()
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread() // the kernel sends Pdeathsig when the thread ends
-	defer runtime.UnlockOSThread()
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if to != nil {
 		cmd.Stdout = to
 	}
-	err := cmd.Run()
+	err := rights.Without(cmd.Run) // on one thread: the kernel sends Pdeathsig when it ends
 	return out.Bytes(), v.toolFailed(ctx, strangers, strings.TrimSpace(said.String()), err)
 }
 

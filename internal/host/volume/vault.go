@@ -50,14 +50,20 @@ type Options struct {
 }
 
 // Vault keeps contents in files. At most one may use a directory at a time.
-type Vault struct{ opts Options }
+type Vault struct {
+	opts  Options
+	turns chan struct{} // held by what reads or writes much
+}
+
+// atOnce is how many contents are copied, converted or downloaded at a time.
+const atOnce = 4
 
 // Open opens a vault and clears away what a crash left half-made.
 func Open(o Options) (*Vault, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	v := &Vault{o}
+	v := &Vault{o, make(chan struct{}, atOnce)}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, v.failed(err)
 	}
@@ -78,8 +84,21 @@ func (v *Vault) Make(ctx context.Context, o disk.Order) (disk.Made, error) {
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
 	}
+	if o.Source.Option != disk.Empty {
+		select {
+		case v.turns <- struct{}{}:
+			defer func() { <-v.turns }()
+		case <-ctx.Done():
+			return disk.Made{}, canceled(ctx.Err())
+		}
+	}
 	v.clear(o.UID)
 	defer v.clear(o.UID)
+	return v.makeNew(ctx, o)
+}
+
+// makeNew makes a content that is not there.
+func (v *Vault) makeNew(ctx context.Context, o disk.Order) (disk.Made, error) {
 	b, err := v.build(ctx, o)
 	if err != nil {
 		return disk.Made{}, err
@@ -94,8 +113,8 @@ func (v *Vault) Make(ctx context.Context, o disk.Order) (disk.Made, error) {
 	if o.Kind == disk.Image {
 		return v.keepImage(ctx, o.UID, b, bytes)
 	}
-	if b.base != "" {
-		if err := v.write(o.UID, note{Base: b.base}); err != nil {
+	if b.base != "" || b.image.Agent {
+		if err := v.write(o.UID, note{Base: b.base, Agent: b.image.Agent}); err != nil {
 			return disk.Made{}, err
 		}
 	}
@@ -204,14 +223,17 @@ func (v *Vault) Volume(_ context.Context, uid string) (string, error) {
 	return path, v.failed(err)
 }
 
-// Bases returns the digests of the images whose way to boot contents have
-// inherited: the image store must keep them.
+// Bases returns the digests of the images that the image store must keep: those
+// that hold a content, and those whose way to boot a content has inherited.
 func (v *Vault) Bases() (all []string, err error) {
 	found, err := Contents(v.opts.Dir)
 	for _, uid := range found {
 		n, e := v.note(uid)
-		if err = errors.Join(err, e); n.Base != "" {
-			all = append(all, n.Base)
+		err = errors.Join(err, e)
+		for _, digest := range []string{n.Base, n.Digest} {
+			if digest != "" {
+				all = append(all, digest)
+			}
 		}
 	}
 	return all, v.failed(err)
@@ -220,6 +242,7 @@ func (v *Vault) Bases() (all []string, err error) {
 // note is what is known of a content beside its bytes.
 type note struct {
 	Base   string `json:"base,omitempty"`   // digest of the image that it boots as
+	Agent  bool   `json:"agent,omitempty"`  // what boots from it runs the QEMU guest agent
 	Digest string `json:"digest,omitempty"` // of an image: where its content is
 	Bytes  int64  `json:"bytes,omitempty"`  // of an image
 }

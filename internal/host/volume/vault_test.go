@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/muster-vm/muster/internal/disk"
@@ -190,6 +191,8 @@ func TestWhatWasMadeOfAnImageBootsAsItDoes(t *testing.T) {
 		{UID: "disk", Kind: disk.Managed, Source: disk.Source{Option: disk.FromImage, Digest: "sha256:tiny"}},
 		{UID: "snapshot", Kind: disk.Snapshot, Source: disk.Source{Option: disk.Copy, Disk: "disk"}},
 		{UID: "generalized", Kind: disk.Image, Source: disk.Source{Option: disk.Copy, Disk: "snapshot"}},
+		{UID: "file", Kind: disk.Managed, Source: disk.Source{Option: disk.Import, File: disk.File{URI: "file://" + w.path("allowed/guest.raw"), Agent: true}}},
+		{UID: "ofFile", Kind: disk.Image, Source: disk.Source{Option: disk.Copy, Disk: "file"}},
 		{UID: "captured", Kind: disk.Image, Base: "sha256:tiny", Source: disk.Source{Option: disk.Capture, Instance: disk.Instance{Set: "web", OS: true}}},
 	}
 	for _, o := range orders {
@@ -201,11 +204,17 @@ func TestWhatWasMadeOfAnImageBootsAsItDoes(t *testing.T) {
 			continue
 		}
 		image, err := w.shelf.Files(t.Context(), made.Digest)
+		if o.UID == "ofFile" {
+			if err != nil || image.Kernel != "" || !image.Agent {
+				t.Errorf("%s boots as %+v, %v; want by itself, with an agent", o.UID, image, err)
+			}
+			continue
+		}
 		if err != nil || image.Kernel != "/vmlinux" || image.CommandLine != "quiet" || !image.Agent || image.Format != "qcow2" {
 			t.Errorf("%s boots as %+v, %v; want what it came from", o.UID, image, err)
 		}
 	}
-	if bases, err := w.vault.Bases(); err != nil || len(bases) != 2 || bases[0] != "sha256:tiny" {
+	if bases, err := w.vault.Bases(); err != nil || len(bases) != 5 || !slices.Contains(bases, "sha256:tiny") {
 		t.Errorf("images that are still needed: %v, %v", bases, err)
 	}
 }

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		do   func(t *testing.T, f Fixture)
 	}{
 		{"WhatWasAppendedIsFound", found},
+		{"AMinuteThatComesAgainChangesNothing", again},
 		{"AWindowHasItsBeginAndNotItsEnd", window},
 		{"SetsAreApart", apart},
 		{"SeriesOutliveARestart", restart},
@@ -92,6 +93,14 @@ func found(t *testing.T, f Fixture) {
 	for _, m := range metrics.All() {
 		expect(t, f.Archive, m, span{0, 100}, points(m, want))
 	}
+}
+
+func again(t *testing.T, f Fixture) {
+	appendTo(t, f.Archive, set, minutes(0, 3))
+	other := metrics.Summary{At: minutes(2, 1)[0].At}
+	other.Points[metrics.PercentageCPU] = metrics.PointOf(other.At, 99)
+	appendTo(t, f.Archive, set, append([]metrics.Summary{other}, minutes(3, 2)...))
+	expect(t, f.Archive, metrics.PercentageCPU, span{0, 10}, points(metrics.PercentageCPU, minutes(0, 5)))
 }
 
 func window(t *testing.T, f Fixture) {

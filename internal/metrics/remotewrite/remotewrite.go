@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -147,6 +148,7 @@ func series(set vmss.UID, group, name string, minutes []metrics.Summary) (all []
 			s := prompb.TimeSeries{Labels: []prompb.Label{ // in order of names, as the protocol wants it
 				{Name: "__name__", Value: "muster_scale_set"}, {Name: "metric", Value: m.String()}, {Name: "of", Value: part.of},
 				{Name: "resource_group", Value: group}, {Name: "scale_set", Value: name}, {Name: "set", Value: string(set)}}}
+			s.Labels = slices.DeleteFunc(s.Labels, func(l prompb.Label) bool { return l.Value == "" }) // of a set that is gone; the protocol has no empty ones
 			for _, minute := range minutes {
 				if p := minute.Points[m]; p.Count > 0 {
 					s.Samples = append(s.Samples, prompb.Sample{Timestamp: minute.At.UnixMilli(), Value: part.value(p)})

@@ -15,8 +15,10 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,48 +55,106 @@ var _ metrics.Archive = (*Archive)(nil)
 // a set that stood still is archived later than the others.
 const late = time.Hour
 
-// Open opens the database of a directory. One that is damaged beyond what the
-// database repairs by itself is put aside, beside it, and a new one begun: history
-// is worth less than a server that starts. It fails with what the file system says.
+// Open opens the database of a directory. What is damaged beyond what the database
+// repairs by itself is put aside, beside it: single blocks, or everything if that
+// is not enough. It fails, and leaves everything as it is, if the files may be sound
+// but cannot be used now: no space, no permission.
 func Open(ctx context.Context, opts Options) (*Archive, error) {
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	a := &Archive{opts: opts, swept: map[vmss.UID]bool{}}
-	var err error
-	if a.db, err = a.open(); err != nil {
-		if err = a.putAside(ctx, err); err != nil {
-			return nil, err
+	err := a.open()
+	for _, clear := range []func(string) error{a.blocksAside, a.allAside} {
+		if err == nil || !damaged(err) {
+			break
 		}
+		if err = a.putAside(ctx, clear, err); err == nil {
+			err = a.open()
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	return a, nil
 }
 
-// putAside gives a database that cannot be opened another name, and begins a new
-// one.
-func (a *Archive) putAside(ctx context.Context, why error) (err error) {
-	opts := a.opts
-	aside := opts.Dir + ".damaged-" + time.Now().UTC().Format("20060102T150405")
-	opts.Log.WarnContext(ctx, "the archive of metrics is damaged; it is put aside and a new one begun", "dir", opts.Dir, "aside", aside, "err", why)
-	if err := os.Rename(opts.Dir, aside); err != nil {
-		return err
-	}
-	if err := os.Mkdir(opts.Dir, 0o700); err != nil {
-		return err
-	}
-	a.db, err = a.open()
-	return err
+// unusable are the errors that are about the machine and not about the files.
+var unusable = []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EIO}
+
+func damaged(err error) bool {
+	return !slices.ContainsFunc(unusable, func(target error) bool { return errors.Is(err, target) })
 }
 
-func (a *Archive) open() (*tsdb.DB, error) {
+// putAside moves damaged files to a folder of their own.
+func (a *Archive) putAside(ctx context.Context, clear func(aside string) error, why error) error {
+	dir := a.opts.Dir
+	aside, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".damaged-"+time.Now().UTC().Format("20060102T150405-*"))
+	if err != nil {
+		return err
+	}
+	a.opts.Log.WarnContext(ctx, "the archive of metrics is damaged; what cannot be read is put aside", "dir", dir, "aside", aside, "err", why)
+	if err := clear(aside); err != nil {
+		return err
+	}
+	if left, err := os.ReadDir(aside); err == nil && len(left) == 0 {
+		return os.Remove(aside) // it was nothing that this way finds
+	}
+	return nil
+}
+
+// blocksAside moves the blocks that cannot be opened.
+func (a *Archive) blocksAside(aside string) error {
+	entries, err := os.ReadDir(a.opts.Dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		path := filepath.Join(a.opts.Dir, e.Name())
+		if _, err := os.Stat(filepath.Join(path, "meta.json")); err != nil {
+			continue // no block
+		}
+		block, err := tsdb.OpenBlock(a.quiet(), path, nil, nil)
+		if err == nil {
+			err = block.Close()
+		} else if damaged(err) {
+			err = os.Rename(path, filepath.Join(aside, e.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allAside moves everything, and leaves an empty directory.
+func (a *Archive) allAside(aside string) error {
+	return errors.Join(os.Rename(a.opts.Dir, filepath.Join(aside, filepath.Base(a.opts.Dir))), os.Mkdir(a.opts.Dir, 0o700))
+}
+
+// What the database compacts its blocks to. Short ones cost a file and memory each,
+// long ones stay for as long after the retention.
+const (
+	shortest = 2 * time.Hour
+	longest  = 31 * 24 * time.Hour
+)
+
+// open opens the database, whose own state is told to the registry if that works.
+func (a *Archive) open() (err error) {
 	o := tsdb.DefaultOptions()
 	o.RetentionDuration = a.opts.Retention.Milliseconds()
+	o.MaxBlockDuration = max(shortest, min(a.opts.Retention/10, longest)).Milliseconds() // as Prometheus does
 	o.OutOfOrderTimeWindow = late.Milliseconds()
 	o.NoLockfile = true                // the state directory has a lock
 	o.WALSegmentSize = 8 * 1024 * 1024 // a few hundred series a minute need no more
-	quiet := slog.New(levelled{a.opts.Log.Handler()})
-	return tsdb.Open(a.opts.Dir, quiet, a.opts.Registry, o, nil)
+	own := prometheus.NewRegistry()    // a second try would be a second registration
+	if a.db, err = tsdb.Open(a.opts.Dir, a.quiet(), own, o, nil); err != nil || a.opts.Registry == nil {
+		return err
+	}
+	return a.opts.Registry.Register(own)
 }
+
+func (a *Archive) quiet() *slog.Logger { return slog.New(levelled{a.opts.Log.Handler()}) }
 
 // Retention implements metrics.Archive.
 func (a *Archive) Retention() time.Duration { return a.opts.Retention }
@@ -123,7 +183,8 @@ func (a *Archive) Append(set vmss.UID, minutes []metrics.Summary) error {
 				var err error
 				ref, err = app.Append(ref, id, s.At.UnixMilli(), values(p)[i])
 				switch {
-				case errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrTooOldSample), errors.Is(err, storage.ErrDuplicateSampleForTimestamp):
+				case errors.Is(err, storage.ErrDuplicateSampleForTimestamp): // what is there stays
+				case errors.Is(err, storage.ErrOutOfBounds), errors.Is(err, storage.ErrTooOldSample):
 					dropped = fmt.Errorf("minute %s of scale set %s: %w", s.At.Format(time.RFC3339), set, err)
 				case err != nil:
 					return errors.Join(err, app.Rollback())
@@ -232,3 +293,11 @@ func (l levelled) Enabled(ctx context.Context, level slog.Level) bool {
 	}
 	return l.Handler.Enabled(ctx, level)
 }
+
+// WithAttrs implements slog.Handler.
+func (l levelled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return levelled{l.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (l levelled) WithGroup(name string) slog.Handler { return levelled{l.Handler.WithGroup(name)} }

@@ -1,12 +1,16 @@
 package tsdb_test
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/muster-vm/muster/internal/metrics"
 	"github.com/muster-vm/muster/internal/metrics/metricstest"
@@ -93,23 +97,50 @@ func TestADamagedEndOfTheLogLosesItselfAlone(t *testing.T) {
 	}
 }
 
+func TestADamagedBlockIsPutAsideAloneAndTheRestIsKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "metrics")
+	at := time.Now().UTC().Truncate(time.Minute)
+	first := open(t, dir)
+	if err := first.Append(set, minute(at, 7)); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	spoilt(t, filepath.Join(dir, "01BX5ZZKBKACTAV9WEVGEMMVRZ"))
+	got, err := open(t, dir).Points(set, metrics.PercentageCPU, at, at.Add(time.Minute))
+	if err != nil || len(got) != 1 || got[0].Sum != 7 {
+		t.Errorf("got %v, %v; want what the log had", got, err)
+	}
+	if aside, err := filepath.Glob(dir + ".damaged-*/01BX5ZZKBKACTAV9WEVGEMMVRZ"); err != nil || len(aside) != 1 {
+		t.Errorf("put aside: %v, %v", aside, err)
+	}
+}
+
 func TestADatabaseBeyondRepairIsPutAside(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "metrics")
-	block := filepath.Join(dir, "01BX5ZZKBKACTAV9WEVGEMMVRZ")
-	if err := os.MkdirAll(block, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(block, "meta.json"), []byte(`{"version":1,"ulid":"01BX5ZZKBKACTAV9WEVGEMMVRZ","minTime":0,"maxTime":1}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "wal"), []byte("no directory"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := open(t, dir)
-	at := time.Now().UTC().Truncate(time.Minute)
-	if err := a.Append(set, minute(at, 1)); err != nil {
+	if err := open(t, dir).Append(set, minute(time.Now().UTC().Truncate(time.Minute), 1)); err != nil {
 		t.Error(err)
 	}
-	beside, err := os.ReadDir(filepath.Dir(dir))
-	if err != nil || len(beside) != 2 || !strings.Contains(beside[1].Name(), "damaged") {
-		t.Errorf("beside it: %v, %v", beside, err)
+	if aside, err := filepath.Glob(dir + ".damaged-*/metrics/wal"); err != nil || len(aside) != 1 {
+		t.Errorf("put aside: %v, %v", aside, err)
+	}
+}
+
+func TestWhatOnlyCannotBeUsedNowStaysWhereItIs(t *testing.T) {
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EACCES, syscall.EMFILE} {
+		if tsdb.Damaged(fmt.Errorf("open the head: %w", &os.PathError{Op: "open", Path: "wal", Err: e})) {
+			t.Errorf("%v counts as damage", e)
+		}
+	}
+	if !tsdb.Damaged(fmt.Errorf("block: %w", &os.PathError{Op: "open", Path: "index", Err: syscall.ENOENT})) {
+		t.Error("a missing file does not count as damage")
 	}
 }
 
@@ -126,5 +157,30 @@ func TestAMinuteOfLongAgoIsRefusedAloneAndSaid(t *testing.T) {
 	got, err := a.Points(set, metrics.PercentageCPU, now.Add(-72*time.Hour), now.Add(time.Hour))
 	if err != nil || len(got) != 2 {
 		t.Errorf("got %v, %v; want the two that are new enough", got, err)
+	}
+}
+
+func TestADamagedDatabaseIsPutAsideUnderARegistryToo(t *testing.T) {
+	dir, registry := filepath.Join(t.TempDir(), "metrics"), prometheus.NewRegistry()
+	spoilt(t, filepath.Join(dir, "01BX5ZZKBKACTAV9WEVGEMMVRZ"))
+	a, err := tsdb.Open(t.Context(), tsdb.Options{Dir: dir, Retention: time.Hour, Registry: registry, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if all, err := registry.Gather(); err != nil || len(all) == 0 {
+		t.Errorf("the database tells %d metrics of itself, %v", len(all), err)
+	}
+}
+
+// spoilt makes a block that has a description and no data.
+func spoilt(t *testing.T, block string) {
+	t.Helper()
+	if err := os.MkdirAll(block, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	meta := `{"version":1,"ulid":"` + filepath.Base(block) + `","minTime":0,"maxTime":1}`
+	if err := os.WriteFile(filepath.Join(block, "meta.json"), []byte(meta), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }

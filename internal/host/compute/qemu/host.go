@@ -16,6 +16,7 @@ import (
 	"github.com/muster-vm/muster/internal/host/compute/qemu/img"
 	pidfd "github.com/muster-vm/muster/internal/host/compute/qemu/process"
 	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/rights"
 )
 
 // host is the world as it is.
@@ -44,7 +45,7 @@ func (h *host) start(dir string, run int64, argv []string, files []*os.File) (pr
 	cmd := exec.Command(h.binary, argv...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = dir, said, said, files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if err := rights.Without(cmd.Start); err != nil {
 		return nil, errProgram(h.binary, "qemu-system-x86", err)
 	}
 	p, err := pidfd.Hold(cmd.Process.Pid, run, said.Name())

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+
+	"github.com/muster-vm/muster/internal/rights"
 )
 
 // Run runs qemu-img and returns what it printed, on standard output and
@@ -16,7 +18,10 @@ func Run(ctx context.Context, words ...string) (out []byte, said string, err err
 	cmd := exec.CommandContext(ctx, "qemu-img", words...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	out, err = cmd.Output()
+	err = rights.Without(func() (err error) {
+		out, err = cmd.Output()
+		return err
+	})
 	return out, lastLine(stderr.String()), err
 }
 
@@ -60,7 +65,7 @@ func Convert(ctx context.Context, from, to string, tell func(percent float64)) (
 	cmd := exec.CommandContext(ctx, "qemu-img", "convert", "-p", "-f", "qcow2", "-O", "qcow2", "--", from, to)
 	var stderr bytes.Buffer
 	cmd.Stderr, cmd.Stdout = &stderr, &percents{tell: tell}
-	err = cmd.Run()
+	err = rights.Without(cmd.Run)
 	return lastLine(stderr.String()), err
 }
 

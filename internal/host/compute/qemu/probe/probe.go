@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/muster-vm/muster/internal/rights"
 )
 
 // probeLimit is how long a guest may take to show that its kernel runs. With
@@ -37,7 +39,7 @@ func Boot(ctx context.Context, binary, accel string, k Kernel) error {
 		"-m", "96", "-no-reboot", "-serial", "file:"+serial, "-kernel", k.Image, "-initrd", k.Initrd, "-append", k.CommandLine)
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
+	if err := rights.Without(cmd.Start); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)

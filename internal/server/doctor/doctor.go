@@ -1,4 +1,6 @@
-package server
+// Package doctor judges what was found out about a machine that is to run Muster:
+// each finding with its remedy. It looks at nothing itself, and is pure.
+package doctor
 
 import (
 	"errors"
@@ -37,9 +39,8 @@ func ok(name, format string, args ...any) Check {
 	return Check{Name: name, Level: LevelOK, Finding: fmt.Sprintf(format, args...)}
 }
 
-// facts are what was found out about this machine. The functions below judge
-// them; they look at nothing themselves.
-type facts struct {
+// Facts are what was found out about a machine. Errors are worded for people.
+type Facts struct {
 	Simulated bool // driver "sim": no machine is run
 	Server    bool // a server runs on the state directory
 
@@ -66,6 +67,7 @@ type facts struct {
 	VolumesErr  error
 	Volumes     int    // disks, snapshots and images that have a content
 	VolumeBytes uint64 // that they take
+	FilesErr    error  // what is wrong with other files that the config names
 
 	ImagesErr   error
 	ImageFaults []string
@@ -77,16 +79,16 @@ type facts struct {
 	EtcdOwn  bool // at endpoints of the operator's
 }
 
-// judge turns facts into checks.
-func judge(f facts) []Check {
+// Judge returns a finding for everything that was looked at.
+func Judge(f Facts) []Check {
 	all := []Check{checkState(f)}
 	if !f.Simulated {
 		all = append(all, checkTaps(f), checkNamespaces(f), checkRules(f), checkPrograms(f), checkAccel(f))
 	}
-	return append(all, checkDisk(f), checkPort(f), checkClock(f), checkImages(f), checkVolumes(f), checkEtcd(f))
+	return append(all, checkDisk(f), checkPort(f), checkClock(f), checkFiles(f), checkImages(f), checkVolumes(f), checkEtcd(f))
 }
 
-func checkState(f facts) Check {
+func checkState(f Facts) Check {
 	const name = "state directory"
 	switch {
 	case errors.Is(f.StateErr, fs.ErrNotExist):
@@ -101,7 +103,7 @@ func checkState(f facts) Check {
 	return ok(name, "It can be used; no server runs on it.")
 }
 
-func checkTaps(f facts) Check {
+func checkTaps(f Facts) Check {
 	const name = "/dev/net/tun"
 	switch {
 	case f.Taps == nil:
@@ -109,37 +111,37 @@ func checkTaps(f facts) Check {
 	case errors.Is(f.Taps, fs.ErrPermission):
 		return Check{name, LevelUnknown, "It is there, and not for this user.", "Run muster doctor as root to look closer."}
 	}
-	return Check{name, LevelFail, "Taps cannot be made.", Explain(f.Taps)}
+	return Check{name, LevelFail, "Taps cannot be made.", f.Taps.Error()}
 }
 
 const asRoot = "Run muster doctor as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN, to look; muster serve needs the same for driver qemu."
 
-func checkNamespaces(f facts) Check {
+func checkNamespaces(f Facts) Check {
 	const name = "network namespaces"
 	switch {
 	case f.Unasked:
 		return Check{name, LevelUnknown, "This user may not make one.", asRoot}
 	case f.Namespaces != nil:
-		return Check{name, LevelFail, "None can be made.", Explain(f.Namespaces)}
+		return Check{name, LevelFail, "None can be made.", f.Namespaces.Error()}
 	}
 	return ok(name, "One was made, and removed.")
 }
 
-func checkRules(f facts) Check {
+func checkRules(f Facts) Check {
 	const name = "nftables"
 	switch {
 	case f.Unasked, f.Namespaces != nil:
 		return Check{name, LevelUnknown, "It could not be tried without a network namespace.", asRoot}
 	case f.Rules != nil:
-		return Check{name, LevelFail, "The kernel does not take the rules.", Explain(f.Rules)}
+		return Check{name, LevelFail, "The kernel does not take the rules.", f.Rules.Error()}
 	}
 	return ok(name, "The kernel took the rules, in a trial namespace.")
 }
 
-func checkPrograms(f facts) Check {
+func checkPrograms(f Facts) Check {
 	const name = "QEMU"
 	var missing []string
-	for _, p := range programs {
+	for _, p := range Programs {
 		if f.Programs[p] != nil {
 			missing = append(missing, p)
 		}
@@ -147,13 +149,13 @@ func checkPrograms(f facts) Check {
 	if len(missing) > 0 {
 		return Check{name, LevelFail, "Not installed: " + strings.Join(missing, ", ") + ".", "Install it (Debian: apt install qemu-system-x86 qemu-utils util-linux)."}
 	}
-	return ok(name, "%s are installed.", strings.Join(programs, ", "))
+	return ok(name, "%s are installed.", strings.Join(Programs, ", "))
 }
 
-// programs are what driver qemu runs.
-var programs = append([]string{"qemu-system-x86_64"}, volume.Programs()...)
+// Programs are what driver qemu runs.
+var Programs = append([]string{"qemu-system-x86_64"}, volume.Programs()...)
 
-func checkAccel(f facts) Check {
+func checkAccel(f Facts) Check {
 	const name = "KVM"
 	if f.Accel == "kvm" {
 		return ok(name, "Machines run with it: %s.", f.AccelWhy)
@@ -176,7 +178,7 @@ const (
 	diskFail = 1 << 30
 )
 
-func checkDisk(f facts) Check {
+func checkDisk(f Facts) Check {
 	const name = "disk space"
 	if f.DiskErr != nil {
 		return Check{name, LevelUnknown, f.DiskErr.Error() + ".", "Run muster doctor as the user that runs muster serve."}
@@ -199,7 +201,7 @@ func bytesText(n uint64) string {
 	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
-func checkPort(f facts) Check {
+func checkPort(f Facts) Check {
 	const name = "port"
 	switch {
 	case f.ListenErr == nil:
@@ -212,7 +214,7 @@ func checkPort(f facts) Check {
 	return Check{name, LevelFail, f.ListenErr.Error() + ".", "Choose another address with --listen."}
 }
 
-func checkClock(f facts) Check {
+func checkClock(f Facts) Check {
 	const name = "clock"
 	switch {
 	case f.StateTime.After(f.Now.Add(time.Minute)):
@@ -226,18 +228,26 @@ func checkClock(f facts) Check {
 	return ok(name, "It is synchronized.")
 }
 
-func checkImages(f facts) Check {
+func checkFiles(f Facts) Check {
+	const name = "config files"
+	if f.FilesErr != nil {
+		return Check{name, LevelFail, f.FilesErr.Error(), "Mend the file: muster serve does not start with it."}
+	}
+	return ok(name, "Those that the config names can be read.")
+}
+
+func checkImages(f Facts) Check {
 	const name = "images"
 	switch {
 	case f.ImagesErr != nil:
-		return Check{name, LevelFail, Explain(f.ImagesErr), "Mend the catalogue that images.catalogue names."}
+		return Check{name, LevelFail, f.ImagesErr.Error(), "Mend the catalogue that images.catalogue names."}
 	case len(f.ImageFaults) > 0:
 		return Check{name, LevelWarn, strings.Join(f.ImageFaults, " "), "Put the files in place, or take the images out of the catalogue; the others can be used."}
 	}
 	return ok(name, "All can be used; %d are kept for instances.", f.Images)
 }
 
-func checkVolumes(f facts) Check {
+func checkVolumes(f Facts) Check {
 	const name = "managed disks"
 	if f.VolumesErr != nil {
 		return Check{name, LevelUnknown, f.VolumesErr.Error() + ".", "Run muster doctor as the user that runs muster serve."}
@@ -245,11 +255,11 @@ func checkVolumes(f facts) Check {
 	return ok(name, "The contents of %d disks, snapshots and images take %s.", f.Volumes, bytesText(f.VolumeBytes))
 }
 
-func checkEtcd(f facts) Check {
+func checkEtcd(f Facts) Check {
 	const name = "etcd"
 	switch {
 	case f.EtcdErr != nil:
-		return Check{name, LevelFail, Explain(f.EtcdErr), "See the server's log; restore a backup if the state is damaged (docs/backup.md)."}
+		return Check{name, LevelFail, f.EtcdErr.Error(), "See the server's log; restore a backup if the state is damaged (docs/backup.md)."}
 	case !f.EtcdMade:
 		return ok(name, "There are no records yet.")
 	}
@@ -268,8 +278,8 @@ func checkEtcd(f facts) Check {
 	return ok(name, "%s", finding)
 }
 
-// failures counts the checks that failed.
-func failures(all []Check) (n int) {
+// Failures counts the checks that failed.
+func Failures(all []Check) (n int) {
 	for _, c := range all {
 		if c.Level == LevelFail {
 			n++
@@ -278,8 +288,8 @@ func failures(all []Check) (n int) {
 	return n
 }
 
-// writeTable writes checks for people.
-func writeTable(out io.Writer, all []Check) error {
+// WriteTable writes checks for people.
+func WriteTable(out io.Writer, all []Check) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, c := range all {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", strings.ToUpper(string(c.Level)), c.Name, c.Finding)

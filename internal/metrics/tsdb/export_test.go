@@ -1,0 +1,4 @@
+package tsdb
+
+// Damaged tells tests what is put aside.
+var Damaged = damaged
