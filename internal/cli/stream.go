@@ -176,7 +176,7 @@ func carry(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer)
 		}
 		if err != nil {
 			_ = ws.Close(websocket.StatusNormalClosure, "")
-			return nil //nolint:nilerr // nobody listens any more, which is how tunnels end
+			return nil // nobody listens any more, which is how tunnels end
 		}
 	}
 }
@@ -211,7 +211,7 @@ func (c *call) listen(ctx context.Context) error {
 	for {
 		conn, err := l.Accept()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was told to end
+			return nil // it was told to end
 		}
 		if err != nil {
 			return problem("muster cannot take more connections on %s: %v.", address, err)
