@@ -249,8 +249,8 @@ func clientEnd(err error) ending {
 	case websocket.StatusNormalClosure, websocket.StatusGoingAway, websocket.StatusNoStatusRcvd:
 		return clientLeft
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+	if errors.Is(err, io.EOF) {
 		return clientLeft
 	}
-	return clientLost
+	return clientLost // broken, or given up because it took nothing
 }
