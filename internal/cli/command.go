@@ -52,13 +52,17 @@ type call struct {
 // groups words the commands that have commands below them.
 var groups = map[string]string{
 	"account":         "Manage contexts: which server and subscription commands talk to",
+	"disk":            "Manage managed disks",
 	"group":           "Manage resource groups",
+	"image":           "Manage images of your own",
 	"monitor":         "See what is measured",
 	"monitor metrics": "See metrics of scale sets and instances",
 	"resource":        "List resources of all types",
+	"snapshot":        "Manage snapshots of disks",
 	"vm":              "See what a location offers: images, sizes, quotas",
 	"vm image":        "See the images that instances can be made from",
 	"vmss":            "Manage scale sets and their instances",
+	"vmss disk":       "Attach and detach managed disks",
 	"vmss nic":        "See network interfaces of instances",
 }
 
@@ -66,7 +70,7 @@ var groups = map[string]string{
 func Commands() []*cobra.Command {
 	root := &cobra.Command{}
 	byPath := map[string]*cobra.Command{"": root}
-	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), streamCommands(), catalogCommands(), resourceCommands(), metricCommands()} {
+	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), streamCommands(), catalogCommands(), resourceCommands(), metricCommands(), diskCommands(), imageCommands()} {
 		for _, row := range some {
 			parent, _ := cutLast(row.path)
 			parentOf(byPath, parent).AddCommand(row.cobra())

@@ -63,6 +63,18 @@ func listGroups(ctx context.Context, c *call) (any, error) {
 	return kept, err
 }
 
+// locateInGroup takes the resource group's location for want of one, as az does.
+func (c *call) locateInGroup(ctx context.Context) error {
+	if c.Location != "" {
+		return nil
+	}
+	group, err := c.groups().Get(ctx, c.Group, nil)
+	if err == nil {
+		c.Location = *group.Location
+	}
+	return err
+}
+
 // hasTag tells whether tags match --tag.
 func (o *options) hasTag(tags map[string]*string) bool {
 	if o.Tag == "" {

@@ -36,6 +36,9 @@ type options struct {
 	Endpoint, State                     string
 	ServicePrincipal, SkipShutdown      bool
 
+	Source, StorageSKU, Zone, OSType, Disk, Caching string
+	SizeGB, LUN                                     int
+
 	Resource, Provider, Parent, Namespace string
 	Metrics, Aggregation, Dimension       []string
 	Grain, StartTime, EndTime, Offset     string
@@ -135,6 +138,18 @@ var optionTable = map[string]option{
 	"identity":    words(func(o *options) *[]string { return &o.Identity }, "identity", "i", "File of the private key to log in with"),
 	"listen":      str(func(o *options) *string { return &o.Listen }, "listen", "", "", "Take connections at this address, such as 127.0.0.1:8080, instead of the standard input"),
 	"port":        func(f *pflag.FlagSet, o *options) { f.Uint16VarP(&o.Port, "port", "p", 22, "TCP port of the instance") },
+	"source":      str(func(o *options) *string { return &o.Source }, "source", "", "", "What it is made from: id or name of a disk, snapshot or image, id of an instance, or file:///... or https://...#sha256=..."),
+	"size-gb": func(f *pflag.FlagSet, o *options) {
+		f.IntVarP(&o.SizeGB, "size-gb", "z", 0, "Size in GB (default that of the source)")
+	},
+	"storage-sku": str(func(o *options) *string { return &o.StorageSKU }, "sku", "", "", "Type of storage, such as Premium_LRS"),
+	"zone":        str(func(o *options) *string { return &o.Zone }, "zone", "", "", "Zone"),
+	"os-type":     str(func(o *options) *string { return &o.OSType }, "os-type", "", "", "Linux or Windows"),
+	"disk":        str(func(o *options) *string { return &o.Disk }, "disk", "", "", "Name or id of the managed disk"),
+	"lun": func(f *pflag.FlagSet, o *options) {
+		f.IntVar(&o.LUN, "lun", -1, "Place of the disk, from 0 (default the first free one)")
+	},
+	"caching": str(func(o *options) *string { return &o.Caching }, "caching", "", "", "None, ReadOnly or ReadWrite"),
 	"name-or-id": func(f *pflag.FlagSet, o *options) {
 		f.StringVarP(&o.Subscription, "name", "n", "", "Name or id of the subscription")
 		f.Lookup("name").Hidden = true

@@ -49,6 +49,14 @@ func setCommands() []command {
 			run: func(ctx context.Context, c *call) (any, error) {
 				return nil, c.wait(ctx, output.Flat, func(ctx context.Context) (any, error) { return c.set(ctx) })
 			}},
+		{path: "vmss costs", short: "Say what a scale set costs by the server's price file", takes: "resource-group! name!", shape: output.Wired,
+			table: "[{When:'now', Instances:now.instanceCount, PerHour:now.perHour, PerMonth:now.perMonth, Currency:currency}, {When:'allocated', Instances:allocated.instanceCount, PerHour:allocated.perHour, " +
+				"PerMonth:allocated.perMonth, Currency:currency}, {When:'at capacity', Instances:atCapacity.instanceCount, PerHour:atCapacity.perHour, PerMonth:atCapacity.perMonth, Currency:currency}]",
+			run: func(ctx context.Context, c *call) (any, error) {
+				var costs any
+				err := c.conn.get(ctx, c.setURL()+"/providers/Muster.Fleet/costs?api-version=2026-11-01", &costs)
+				return costs, err
+			}},
 		{path: "vmss explain", short: "Say what is wanted for a scale set and not done, and why", takes: "resource-group! name!",
 			table: "[].{Wanted:name, Instances:instanceCount, Ids:join(' ', instanceIds || `[]`), Code:code, RetryAt:retryAt, Reason:reason}", run: explainSet},
 	}
@@ -128,12 +136,8 @@ func createSet(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Location == "" {
-		group, err := c.groups().Get(ctx, c.Group, nil)
-		if err != nil {
-			return nil, err
-		}
-		c.Location = *group.Location
+	if err := c.locateInGroup(ctx); err != nil {
+		return nil, err
 	}
 	nic := &armcompute.VirtualMachineScaleSetNetworkConfiguration{Name: new("nic"), Properties: &armcompute.VirtualMachineScaleSetNetworkConfigurationProperties{
 		Primary: new(true), IPConfigurations: []*armcompute.VirtualMachineScaleSetIPConfiguration{{Name: new("ip")}}}}

@@ -82,7 +82,7 @@ func New(t testing.TB, opts Options) *Fleet {
 		t.Fatal(err)
 	}
 	f := &Fleet{Ledger: &sim.Ledger{}, opts: opts, db: memstore.New(), images: images}
-	f.hosts, f.vault = server.SimulatedHosts(f.config(), opts.Population, images, f.Ledger), server.SimulatedVault(images)
+	f.hosts, f.vault = server.SimulatedHosts(f.config(), opts.Population, images, f.Ledger), server.SimulatedVault(images, opts.Population)
 	t.Cleanup(func() {
 		f.Stop()
 		for _, h := range f.hosts {

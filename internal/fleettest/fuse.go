@@ -166,6 +166,11 @@ func (v fusedVault) Grow(ctx context.Context, uid disk.UID, sizeGB int, at *disk
 	return v.fuse.do(func() error { return v.Vault.Grow(ctx, uid, sizeGB, at) })
 }
 
+// SetAside implements server.Vault.
+func (v fusedVault) SetAside(ctx context.Context, uid disk.UID) error {
+	return v.fuse.do(func() error { return v.Vault.SetAside(ctx, uid) })
+}
+
 // Remove implements server.Vault.
 func (v fusedVault) Remove(ctx context.Context, uid disk.UID) error {
 	return v.fuse.do(func() error { return v.Vault.Remove(ctx, uid) })

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"maps"
 	"math"
 	"time"
 
@@ -14,8 +15,15 @@ import (
 // is about the time since the last round, so a machine is sampled from its
 // second round on.
 type sampler struct {
-	meter compute.Meter
-	last  map[vmss.InstanceKey]compute.Usage
+	meter  compute.Meter
+	last   map[vmss.InstanceKey]reading
+	rounds int64
+}
+
+// reading is what a machine had used in a round.
+type reading struct {
+	compute.Usage
+	round int64
 }
 
 // sample meters all machines, round after round, until ctx is done. Without a
@@ -25,7 +33,7 @@ func (h *Host) sample(ctx context.Context) {
 	if h.Metrics == nil || !ok {
 		return
 	}
-	s := &sampler{meter: meter, last: map[vmss.InstanceKey]compute.Usage{}}
+	s := &sampler{meter: meter, last: map[vmss.InstanceKey]reading{}}
 	begin, step := time.Now(), h.Metrics.Step()
 	tick := time.NewTicker(step)
 	defer tick.Stop()
@@ -54,20 +62,20 @@ func (h *Host) sample(ctx context.Context) {
 // round samples every machine that runs, and forgets those that do not. It
 // returns the first failure to record, having recorded all it could.
 func (s *sampler) round(ctx context.Context, at time.Time, record func(vmss.InstanceKey, time.Time, metrics.Values) error) (failure error) {
-	next := make(map[vmss.InstanceKey]compute.Usage, len(s.last))
+	s.rounds++
 	for u := range s.meter.Meter(ctx) {
 		key := keyOf(u.ID)
-		next[key] = u
 		before, ok := s.last[key]
+		s.last[key] = reading{u, s.rounds} // in place: another map a round is garbage that counts at 100,000 machines
 		if !ok || before.Run != u.Run || !u.At.After(before.At) {
 			continue
 		}
-		if err := record(key, at, sampleOf(before, u)); err != nil && failure == nil {
+		if err := record(key, at, sampleOf(before.Usage, u)); err != nil && failure == nil {
 			failure = err
 		}
 	}
 	if ctx.Err() == nil {
-		s.last = next
+		maps.DeleteFunc(s.last, func(_ vmss.InstanceKey, r reading) bool { return r.round != s.rounds })
 	}
 	return failure
 }

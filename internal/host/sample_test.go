@@ -51,7 +51,7 @@ func TestOnlyTwoReadingsOfOneRunMakeASample(t *testing.T) {
 		return compute.Usage{ID: compute.VMID{Set: "s", Instance: 1, Disks: 1}, Run: run, At: at.Add(time.Duration(round) * 10 * time.Second), VCPUs: 1}
 	}
 	meter := &script{{usage(1, 0)}, {usage(1, 1)}, {usage(2, 2)}, {usage(2, 3)}, {}, {usage(2, 5)}, {usage(2, 6)}}
-	s := &sampler{meter: meter, last: map[vmss.InstanceKey]compute.Usage{}}
+	s := &sampler{meter: meter, last: map[vmss.InstanceKey]reading{}}
 	var sampled []int
 	for round := range 7 {
 		err := s.round(t.Context(), at, func(vmss.InstanceKey, time.Time, metrics.Values) error {

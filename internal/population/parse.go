@@ -21,6 +21,7 @@ type (
 		Hosts  []hostJSON  `json:"hosts"`
 		Boot   *bootJSON   `json:"boot"`
 		Load   *loadJSON   `json:"load"`
+		Copy   string      `json:"copy"`
 		Faults []faultJSON `json:"faults"`
 	}
 	hostJSON struct {
@@ -65,6 +66,7 @@ const mostHosts = 10_000
 //	{"seed": 7,
 //	 "hosts": [{"name": "rack", "count": 3, "zones": ["1", "2", "3"], "vCPUs": 64, "memoryMB": 262144}],
 //	 "boot": {"base": "20s", "jitter": "5s", "shutdown": "5s"},
+//	 "copy": "2s",
 //	 "load": {"cpu": 30, "swing": 20, "period": "30m", "network": 1e6, "disk": 1e5},
 //	 "faults": [{"op": "create", "match": "web_*", "probability": 0.1, "count": 3,
 //	             "kind": "Exhausted", "code": "AllocationFailed", "message": "No room."}]}
@@ -92,6 +94,9 @@ func Parse(data []byte) (Population, error) {
 	}
 	if file.Load != nil {
 		p.Load = file.Load.parse(&problems)
+	}
+	if file.Copy != "" {
+		p.Copy = parseDuration("copy", file.Copy, &problems)
 	}
 	if file.Hosts != nil {
 		p.Hosts = parseHosts(file.Hosts, &problems)

@@ -16,7 +16,8 @@ import (
 type Population struct {
 	Hosts  []Host
 	Boot   Boot
-	Faults []Fault // the first that applies to a call is taken
+	Copy   time.Duration // that making the content of a disk, snapshot or image takes; 0 stands for two seconds
+	Faults []Fault       // the first that applies to a call is taken
 	Load   Load
 	Seed   uint64
 }

@@ -140,7 +140,7 @@ func open(ctx context.Context, c Config, undo *stack, log *slog.Logger) (parts P
 	if c.Driver == "sim" {
 		fleet, err := loadPopulation(c.Simulation)
 		parts.Hosts = SimulatedHosts(c, fleet, parts.Images, nil)
-		vault := SimulatedVault(parts.Images)
+		vault := SimulatedVault(parts.Images, fleet)
 		parts.Vault, parts.Adopt = vault, vault.Adopt
 		return parts, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/muster-vm/muster/internal/host/image"
 	"github.com/muster-vm/muster/internal/host/volume"
 	volumesim "github.com/muster-vm/muster/internal/host/volume/sim"
+	"github.com/muster-vm/muster/internal/population"
 	"github.com/muster-vm/muster/internal/reconcile/disk"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -37,8 +38,8 @@ var (
 )
 
 // SimulatedVault makes a vault for simulated hosts.
-func SimulatedVault(images *image.Catalogue) *volumesim.Vault {
-	return volumesim.New(volumesim.Options{Image: images.Has, Keep: images.Know})
+func SimulatedVault(images *image.Catalogue, fleet population.Population) *volumesim.Vault {
+	return volumesim.New(volumesim.Options{Delay: fleet.Copy, Image: images.Has, Keep: images.Know})
 }
 
 // openVault opens the contents of a state directory.
@@ -228,6 +229,6 @@ func (p *Plane) images(parts Parts) (func(digest string) bool, error) {
 
 // withVault fills in a simulated vault where there is none.
 func (p Parts) withVault() Parts {
-	p.Vault = cmp.Or[Vault](p.Vault, SimulatedVault(p.Images))
+	p.Vault = cmp.Or[Vault](p.Vault, SimulatedVault(p.Images, population.Default()))
 	return p
 }

@@ -45,13 +45,15 @@ var (
 	vcpus      = described("muster_host_vcpus", "vCPU that a host gives to instances, overcommit included; what is offered, and what of it is taken.", "host", "kind")
 	usage      = described("muster_quota_usage", "What is taken of a quota of a location.", "location", "quota")
 	limit      = described("muster_quota_limit", "The limit of a quota of a location.", "location", "quota")
+	rings      = described("muster_metrics_rings", "Instances whose samples are in memory.")
+	ringBytes  = described("muster_metrics_ring_bytes", "About how much memory samples of instances take.")
 	state      = described("muster_state_store_bytes", "How large etcd's file is, what of it is in use, and its quota, at which it takes no more.", "kind")
 	memory     = described("muster_host_memory_bytes", "Memory that a host gives to instances, overcommit included; what is offered, and what of it is taken.", "host", "kind")
 )
 
 // Describe implements prometheus.Collector.
 func (f *Fleet) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{capacity, power, provision, operations, metric, usage, limit, state, vcpus, memory} {
+	for _, d := range []*prometheus.Desc{capacity, power, provision, operations, metric, usage, limit, rings, ringBytes, state, vcpus, memory} {
 		to <- d
 	}
 }
@@ -75,6 +77,9 @@ func (f *Fleet) Collect(to chan<- prometheus.Metric) {
 		gauge(to, memory, float64(h.MemoryMB)*(1<<20), h.Name, "offered")
 		gauge(to, memory, float64(h.TakenMemMB)*(1<<20), h.Name, "taken")
 	}
+	n, bytes := f.Metrics.Size()
+	gauge(to, rings, float64(n))
+	gauge(to, ringBytes, float64(bytes))
 	if f.State == nil {
 		return
 	}

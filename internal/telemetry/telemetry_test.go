@@ -109,6 +109,7 @@ func TestTheFleetIsToldWithItsZeros(t *testing.T) {
 	}
 	page = scrape(t, told)
 	says(t, page, `muster_scale_set_metric{aggregation="Average",metric="Percentage CPU",resource_group="lab",scale_set="web0",unit="Percent"} 40`)
+	says(t, page, "muster_metrics_rings 1")
 	if strings.Contains(page, "Network In Total") {
 		t.Error("there is a metric that has no sample")
 	}

@@ -26,6 +26,7 @@ func TestTheDemoShowsAFleetAndLeavesNothing(t *testing.T) {
 	if err := cut.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cut.Process.Signal(os.Interrupt) }) // if it still runs
 	s.eventually("the demo to say that the server is ready", func() bool { return strings.Contains(first.String(), "ready https://") })
 	_ = cut.Process.Signal(os.Interrupt)
 	if err := cut.Wait(); err == nil {

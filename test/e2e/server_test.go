@@ -5,6 +5,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -35,11 +36,11 @@ type server struct {
 	http     *http.Client
 	token    string
 	admin    struct{ TenantID, SubscriptionID, ClientID, ClientSecret string }
-	config   string   // further lines of its config file
-	as       []string // what runs the server, as another user
-	tiny     string   // directory of the tiny guest
-	images   string   // further lines of the config file, below images
-	patience time.Duration
+	config   string        // further lines of its config file
+	as       []string      // what runs the server, as another user
+	tiny     string        // directory of the tiny guest
+	images   string        // further lines of the config file, below images
+	patience time.Duration // 0 for what is usual
 }
 
 // newServer starts a server on a free port. It is stopped, and its machines
@@ -54,7 +55,7 @@ func newServer(t *testing.T, driver, config string) *server {
 // prepare is newServer without the start.
 func prepare(t *testing.T, driver, config string) *server {
 	t.Helper()
-	s := &server{t: t, dir: t.TempDir(), driver: driver, config: config, tiny: tiny(), patience: 4 * time.Minute}
+	s := &server{t: t, dir: t.TempDir(), driver: driver, config: config, tiny: tiny()}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -243,12 +244,13 @@ func (s *server) do(method, path string, body any) {
 // waits for what must come; it says nothing about how long that should take.
 func (s *server) eventually(what string, holds func() bool) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), s.patience)
+	patience := cmp.Or(s.patience, 4*time.Minute)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	for !holds() {
 		select {
 		case <-ctx.Done():
-			s.t.Fatalf("still waiting for %s after %s\n%s", what, s.patience, s.log())
+			s.t.Fatalf("still waiting for %s after %s\n%s", what, patience, s.log())
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 // quick is a fleet whose guests boot at once: scripts are about what is said, not
 // about waiting. One name is unlucky.
 const quick = `{"hosts": [{"name": "host", "count": 3, "zones": ["1", "2", "3"], "vCPUs": 64, "memoryMB": 65536}],
-	"boot": {"base": "20ms", "jitter": "5ms", "shutdown": "5ms"},
+	"boot": {"base": "20ms", "jitter": "5ms", "shutdown": "5ms"}, "copy": "20ms",
 	"faults": [{"op": "create", "match": "odd_1", "kind": "Invalid", "code": "BadImage", "message": "The image is odd."}]}`
 
 // serve starts a simulated server, which ends with the test, and returns where

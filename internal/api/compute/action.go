@@ -134,6 +134,9 @@ func (a *API) act(ctx context.Context, r *arm.Request, op vmss.Operation) (*arm.
 		if err := a.refuseEphemeral(*set.Value, op.Kind); err != nil {
 			return err
 		}
+		if err := a.checkStart(*set.Value, op); err != nil {
+			return err
+		}
 		if op.AtInstance {
 			op.Target = instanceOf(*set.Value, op.Instances[0])
 		}

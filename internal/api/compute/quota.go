@@ -51,7 +51,29 @@ func (a *API) checkQuota(set vmss.ScaleSet, size vmss.Size, was *wire.Current) e
 			path = sizePath
 		}
 	}
-	short := vmss.FindShortage(a.usages(set.Location), before, want)
+	return a.shortage(set, before, want, path)
+}
+
+// checkStart fails as checkQuota does if the instances that an operation starts
+// need more vCPUs than there are: while deallocated they hold none.
+func (a *API) checkStart(set vmss.ScaleSet, op vmss.Operation) error {
+	if op.Kind != vmss.OpStart {
+		return nil
+	}
+	size, _ := vmss.SizeNamed(set.SKU.Name)
+	before := a.demand(set, size)
+	after := before
+	for _, rec := range a.Store.Instances(set.UID, -1, 0) {
+		if rec.Row.Value.Power == vmss.PowerDeallocated && (op.Instances == nil || op.Covers(rec.ID)) {
+			after.Allocated++
+		}
+	}
+	return a.shortage(set, &before, after, "")
+}
+
+// shortage words what a change of demand lacks, nil if nothing.
+func (a *API) shortage(set vmss.ScaleSet, was *vmss.Demand, want vmss.Demand, path string) error {
+	short := vmss.FindShortage(a.usages(set.Location), was, want)
 	if short == nil {
 		return nil
 	}

@@ -187,6 +187,19 @@ func (v *Vault) Remove(_ context.Context, uid disk.UID) error {
 	return v.failed(durable.SyncDir(v.opts.Dir))
 }
 
+// unclaimed is where contents go that no record speaks of: below the vault's own
+// directory, for the operator to look at.
+const unclaimed = "unclaimed"
+
+// SetAside implements the port of package reconcile/disk.
+func (v *Vault) SetAside(_ context.Context, uid disk.UID) error {
+	if err := check(uid); err != nil {
+		return err
+	}
+	v.clear(uid)
+	return v.failed(SetAside(v.opts.Dir, filepath.Join(v.opts.Dir, unclaimed), []disk.UID{uid}))
+}
+
 // Has implements the port of package reconcile/disk.
 func (v *Vault) Has(ctx context.Context, uid disk.UID, digest string) (bool, error) {
 	if digest != "" {

@@ -184,3 +184,28 @@ func spoilt(t *testing.T, block string) {
 		t.Fatal(err)
 	}
 }
+
+func TestBlocksGrowWithTheRetention(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "metrics")
+	a := open(t, dir)
+	begin := time.Now().UTC().Truncate(24 * time.Hour).Add(-5 * 24 * time.Hour)
+	var all []metrics.Summary
+	for at := begin; at.Before(begin.Add(4 * 24 * time.Hour)); at = at.Add(10 * time.Minute) {
+		all = append(all, minute(at, 1)...)
+	}
+	if err := a.Append(set, all); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	blocks, err := filepath.Glob(filepath.Join(dir, "*", "meta.json"))
+	if err != nil || len(blocks) > 20 {
+		t.Errorf("four days are %d blocks, %v; 48 are those of two hours", len(blocks), err)
+	}
+	got, err := a.Points(set, metrics.PercentageCPU, begin, begin.Add(5*24*time.Hour))
+	if err != nil || len(got) != len(all) {
+		t.Errorf("%d of %d points are left, %v", len(got), len(all), err)
+	}
+	t.Logf("%d blocks", len(blocks))
+}

@@ -28,6 +28,9 @@ type Vault interface {
 	Grow(ctx context.Context, uid noun.UID, sizeGB int, at *noun.Attachment) error
 	// Remove removes a content; nil if there is none.
 	Remove(ctx context.Context, uid noun.UID) error
+	// SetAside takes a content out of the vault without destroying it, where there
+	// is anything to destroy; nil if there is none.
+	SetAside(ctx context.Context, uid noun.UID) error
 	// Has reports whether a content that was made is there. digest is what Make
 	// returned.
 	Has(ctx context.Context, uid noun.UID, digest string) (bool, error)

@@ -106,6 +106,10 @@ func (v fusedVault) Remove(ctx context.Context, uid noun.UID) error {
 	return v.fuse.do(func() error { return v.Vault.Remove(ctx, uid) })
 }
 
+func (v fusedVault) SetAside(ctx context.Context, uid noun.UID) error {
+	return v.fuse.do(func() error { return v.Vault.SetAside(ctx, uid) })
+}
+
 // inYard runs a test in a bubble, with a process that lives for ever.
 func inYard(t *testing.T, test func(t *testing.T, y *yard)) {
 	t.Helper()

@@ -14,9 +14,10 @@ const Grace = 10 * time.Minute
 // sweeps is the time between two looks at all contents.
 const sweeps = 5 * time.Minute
 
-// Sweep removes contents that no record speaks of. Records come before contents
-// and go after them, so there are none but after a mishap: nothing is lost by
-// waiting for Grace. Only one Sweep may run at a time.
+// Sweep sets contents aside that no record speaks of. Records come before contents
+// and go after them, so there are none but after a mishap, such as older records
+// that were restored: nothing is lost by waiting for Grace, and what is meant to be
+// garbage may be all that is left of a disk. Only one Sweep may run at a time.
 func (r *Reconciler) Sweep(ctx context.Context) (time.Time, error) {
 	contents, err := r.Vault.List(ctx)
 	if err != nil {
@@ -36,8 +37,8 @@ func (r *Reconciler) Sweep(ctx context.Context) (time.Time, error) {
 			still[uid] = since
 			continue
 		}
-		r.Log.WarnContext(ctx, "remove the content of a disk of which there is no record", "uid", uid)
-		if e := r.Vault.Remove(ctx, uid); e != nil {
+		r.Log.WarnContext(ctx, "set the content of a disk aside of which there is no record", "uid", uid)
+		if e := r.Vault.SetAside(ctx, uid); e != nil {
 			still[uid] = since
 			err = errors.Join(err, e)
 		}

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/muster-vm/muster/internal/host/compute/qemu/probe"
@@ -23,4 +24,17 @@ func ProbeAccel(ctx context.Context, guest Image) (accel, why string) {
 		return DefaultAccel, "hardware acceleration does not boot a guest: " + err.Error()
 	}
 	return "kvm", "a guest booted with it"
+}
+
+// translation returns the accelerator of one machine. Translated code that does
+// not fit in its buffer is thrown away and translated again: a distribution
+// spends most of its boot on that with what is plenty for a tiny guest. The
+// buffer therefore grows with the machine, to at most a quarter of its memory.
+// An accelerator that the operator chose stays as it is.
+func translation(accel string, memoryMB int) string {
+	if accel != DefaultAccel {
+		return accel
+	}
+	const least, most = 32, 256
+	return fmt.Sprintf("%s,tb-size=%d", emulation, min(max(memoryMB/4, least), most))
 }

@@ -20,8 +20,10 @@ import (
 )
 
 // DefaultAccel is how machines run where the hardware does not help. The small
-// translation cache keeps a process 20 MB leaner.
-const DefaultAccel = "tcg,thread=multi,tb-size=32"
+// translation buffer keeps a process 20 MB leaner; larger machines get a larger one.
+const DefaultAccel = emulation + ",tb-size=32"
+
+const emulation = "tcg,thread=multi"
 
 // DefaultBinary is the program that runs a machine, looked up in $PATH.
 const DefaultBinary = "qemu-system-x86_64"

@@ -93,7 +93,7 @@ func (m *machine) config(image Image, disks []args.Disk) args.Config {
 	s := m.rec.Spec
 	c := args.Config{
 		Name: s.Name, Tags: tags(s.Tags), UUID: systemID(m.id),
-		Accel: m.d.opts.Accel, VCPUs: s.VCPUs, MemoryMB: s.MemoryMB,
+		Accel: translation(m.d.opts.Accel, s.MemoryMB), VCPUs: s.VCPUs, MemoryMB: s.MemoryMB,
 		QMP: qmpSocket(m.rec.Run), Agent: agentSocket, Serial: serialFile, Console: serialSocket, PIDFile: pidFile,
 		Disks: disks,
 	}

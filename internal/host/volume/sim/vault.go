@@ -178,6 +178,9 @@ func (v *Vault) Remove(_ context.Context, uid disk.UID) error {
 	return nil
 }
 
+// SetAside implements the port of package reconcile/disk.
+func (v *Vault) SetAside(ctx context.Context, uid disk.UID) error { return v.Remove(ctx, uid) }
+
 // Has implements the port of package reconcile/disk.
 func (v *Vault) Has(_ context.Context, uid disk.UID, _ string) (bool, error) {
 	_, ok := v.get(uid)

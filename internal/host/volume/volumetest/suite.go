@@ -16,6 +16,7 @@ type Vault interface {
 	Make(ctx context.Context, o disk.Order) (disk.Made, error)
 	Grow(ctx context.Context, uid disk.UID, sizeGB int, at *disk.Attachment) error
 	Remove(ctx context.Context, uid disk.UID) error
+	SetAside(ctx context.Context, uid disk.UID) error
 	Has(ctx context.Context, uid disk.UID, digest string) (bool, error)
 	List(ctx context.Context) ([]disk.UID, error)
 }
@@ -39,6 +40,7 @@ type Case struct {
 func Cases() []Case {
 	return []Case{
 		{"what is made is there until it is removed", madeUntilRemoved},
+		{"what is set aside is not there any more", setAside},
 		{"a content is made once", once},
 		{"a copy is as large as its source, or larger", copies},
 		{"an image is known by its digest", images},
@@ -108,6 +110,21 @@ func madeUntilRemoved(t *testing.T, f Fixture) {
 	listed(t, f.Vault, second)
 	if there, err := f.Vault.Has(t.Context(), first, ""); there || err != nil {
 		t.Errorf("what was removed is there: %t, %v", there, err)
+	}
+}
+
+func setAside(t *testing.T, f Fixture) {
+	mustMake(t, f.Vault, empty(first, 2), 2)
+	mustMake(t, f.Vault, empty(second, 2), 2)
+	for range 2 { // twice is as good as once
+		if err := f.Vault.SetAside(t.Context(), first); err != nil {
+			t.Errorf("SetAside: %v", err)
+		}
+	}
+	listed(t, f.Vault, second)
+	mustMake(t, f.Vault, empty(first, 3), 3)
+	if err := f.Vault.SetAside(t.Context(), first); err != nil {
+		t.Errorf("SetAside of another one of that name: %v", err)
 	}
 }
 
