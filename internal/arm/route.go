@@ -53,7 +53,8 @@ type Request struct {
 	CorrelationID string
 	May           func(action, scope string) error // Forbidden unless the caller may, for routes without an Action
 	body          []byte
-	route         string // the pattern that matched; empty for none
+	route         string    // the pattern that matched; empty for none
+	upgraded      time.Time // when the connection became another protocol's; zero if it did not
 }
 
 // Var returns the path variable with this name.
@@ -77,6 +78,11 @@ type Response struct {
 
 	// Release, if there is one, is called when Body is not needed any more.
 	Release func()
+
+	// Upgrade, if there is one, answers instead of all the others: it takes the
+	// connection over for another protocol and returns when that has ended. It
+	// is called once.
+	Upgrade func(w http.ResponseWriter, r *http.Request)
 }
 
 // Async asks the router for the headers of a long-running operation.

@@ -76,6 +76,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		}
 	}
 	took := time.Since(start)
+	if !r.upgraded.IsZero() {
+		took = r.upgraded.Sub(start) // what followed was no request
+	}
 	if s.Observe != nil {
 		s.Observe(hr.Method, r.route, rec.status, took)
 	}
@@ -208,6 +211,11 @@ func (r *Request) write(w http.ResponseWriter, resp *Response) error {
 	}
 	if resp.Release != nil {
 		defer resp.Release()
+	}
+	if resp.Upgrade != nil {
+		r.upgraded = time.Now()
+		resp.Upgrade(w, r.HTTP)
+		return nil
 	}
 	raw, err := encode(resp.Body)
 	if err != nil {

@@ -24,6 +24,8 @@ type command struct {
 	short   string
 	takes   string // names of options, in the table of options; "!" after one that is required
 	shape   output.Shape
+	args    string                                          // what it takes without the name of an option, for its usage
+	words   func(c *call, words []string) error             // takes those; nil takes none
 	table   string                                          // query that az makes this command's table with
 	rows    func(result any) (rows []any, columns []string) // what az makes it with where no query can
 	confirm bool                                            // ask before it runs
@@ -68,7 +70,7 @@ var groups = map[string]string{
 func Commands() []*cobra.Command {
 	root := &cobra.Command{}
 	byPath := map[string]*cobra.Command{"": root}
-	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), catalogCommands(), resourceCommands(), metricCommands(), diskCommands(), imageCommands()} {
+	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), streamCommands(), catalogCommands(), resourceCommands(), metricCommands(), diskCommands(), imageCommands()} {
 		for _, row := range some {
 			parent, _ := cutLast(row.path)
 			parentOf(byPath, parent).AddCommand(row.cobra())
@@ -127,13 +129,17 @@ func flagError(cmd *cobra.Command, err error) error {
 func (row command) cobra() *cobra.Command {
 	c := &call{}
 	_, name := cutLast(row.path)
-	cmd := &cobra.Command{Use: name, Short: row.short}
+	cmd := &cobra.Command{Use: strings.TrimSpace(name + " " + row.args), Short: row.short}
 	cmd.SetFlagErrorFunc(flagError)
 	required := c.register(cmd, row.takes)
 	c.completeNames(cmd, row)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.out, c.err, c.in = cmd.OutOrStdout(), cmd.ErrOrStderr(), cmd.InOrStdin()
-		if len(args) > 0 {
+		if row.words != nil {
+			if err := row.words(c, args); err != nil {
+				return err
+			}
+		} else if len(args) > 0 {
 			return usage("unrecognized arguments: %s\nNext: %s --help", strings.Join(args, " "), cmd.CommandPath())
 		}
 		if missing := lacks(cmd, required); len(missing) > 0 {

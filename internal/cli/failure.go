@@ -47,6 +47,9 @@ func usage(format string, args ...any) error {
 // exit code. Errors that are not of this package are worded by otherwise.
 func Fail(w io.Writer, err error, otherwise func(error) string) int {
 	if f, ok := errors.AsType[*CommandError](err); ok {
+		if f.Text == "" {
+			return f.Code // somebody else has told
+		}
 		paint(w, "\033[31m", "ERROR: "+f.Text)
 		return f.Code
 	}

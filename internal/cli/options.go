@@ -44,6 +44,11 @@ type options struct {
 	Grain, StartTime, EndTime, Offset     string
 	Top, OrderBy, Filter                  string
 	Metadata                              bool
+
+	Login, Listen string
+	Port          uint16
+	Identity      []string
+	rest          []string // for the program that the command runs
 }
 
 // option registers one option; its names are az's.
@@ -129,6 +134,10 @@ var optionTable = map[string]option{
 	"orderby":     str(func(o *options) *string { return &o.OrderBy }, "orderby", "", "", "Order of series, such as 'average desc'"),
 	"filter":      str(func(o *options) *string { return &o.Filter }, "filter", "", "", "Which series, such as \"VMName eq 'web_0'\""),
 	"metadata":    yes(func(o *options) *bool { return &o.Metadata }, "metadata", "", "Only which series there are"),
+	"login":       str(func(o *options) *string { return &o.Login }, "login", "l", "", "User to log in as (default the administrator of the model)"),
+	"identity":    words(func(o *options) *[]string { return &o.Identity }, "identity", "i", "File of the private key to log in with"),
+	"listen":      str(func(o *options) *string { return &o.Listen }, "listen", "", "", "Take connections at this address, such as 127.0.0.1:8080, instead of the standard input"),
+	"port":        func(f *pflag.FlagSet, o *options) { f.Uint16VarP(&o.Port, "port", "p", 22, "TCP port of the instance") },
 	"source":      str(func(o *options) *string { return &o.Source }, "source", "", "", "What it is made from: id or name of a disk, snapshot or image, id of an instance, or file:///... or https://...#sha256=..."),
 	"size-gb": func(f *pflag.FlagSet, o *options) {
 		f.IntVarP(&o.SizeGB, "size-gb", "z", 0, "Size in GB (default that of the source)")
@@ -181,9 +190,14 @@ var many = []string{"--instance-ids", "--instance-id", "--set", "--tags", "--zon
 // Args gives each of the words after an option that takes many of them the
 // option's name, as Go's flags want it: `--instance-ids 0 1` becomes
 // `--instance-ids 0 --instance-ids 1`. A word @FILE becomes what the file holds.
+// Words after -- stay as they are.
 func Args(args []string) []string {
 	var all []string
 	args = slices.Clone(args)
+	var rest []string // is not for muster
+	if i := slices.Index(args, "--"); i >= 0 {
+		args, rest = args[:i], args[i:]
+	}
 	for i := range args {
 		args[i] = expanded(args[i])
 	}
@@ -202,7 +216,7 @@ func Args(args []string) []string {
 			all = append(all, name, args[i])
 		}
 	}
-	return all
+	return append(all, rest...)
 }
 
 // expanded is what the file holds that a word of the form @FILE names, without a

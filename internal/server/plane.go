@@ -71,6 +71,7 @@ type Plane struct {
 	disks  *disk.Reconciler   // of managed disks, snapshots and images
 	loops  []loop             // the controllers
 	meters *metrics.Recorder  // of what all hosts' machines use
+	ways   *fleet.Streams     // consoles and tunnels
 	stop   context.CancelFunc // ends the store's watch
 	wg     sync.WaitGroup     // of the store's watch
 }
@@ -212,7 +213,8 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas, Progress: p.disks.Progress}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
-	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices}
+	p.ways = fleet.NewStreams(guests{p.hosts}, parts.Log)
+	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
 	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
@@ -256,6 +258,10 @@ func (p *Plane) Run(ctx context.Context) error {
 			}
 		})
 	}
+	wg.Go(func() {
+		<-ctx.Done()
+		p.ways.Close()
+	})
 	wg.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
@@ -266,6 +272,9 @@ func (p *Plane) Run(ctx context.Context) error {
 // Close gives back the leases and stops following the state. The backend is the
 // caller's.
 func (p *Plane) Close() {
+	if p.ways != nil {
+		p.ways.Close()
+	}
 	for _, l := range p.loops {
 		l.Close()
 	}

@@ -77,9 +77,11 @@ func providers() []resources.Provider {
 			{Name: "metricNamespaces", Versions: insights.Versions},
 		}},
 		{Namespace: fleet.Namespace, Types: []resources.Type{
+			{Name: "console", Versions: fleet.Versions},
 			{Name: "costs", Versions: fleet.Versions},
 			{Name: "explanations", Versions: fleet.Versions},
 			{Name: "revisions", Versions: fleet.Versions},
+			{Name: "tunnel", Versions: fleet.Versions},
 		}},
 		{Namespace: "Microsoft.Resources", Types: []resources.Type{
 			{Name: "subscriptions", Versions: resources.Versions},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // lobby is a listener whose connections tests make.
@@ -78,4 +81,46 @@ type watched struct {
 func (w watched) Close() error {
 	w.tell()
 	return w.Conn.Close()
+}
+
+// TestAStreamOutlivesTheLimitsOfRequests lets a connection that was upgraded rest
+// for longer than any request may take, and wants it alive.
+func TestAStreamOutlivesTheLimitsOfRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		web := newWeb(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, err := websocket.Accept(w, r, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.CloseNow()
+			for {
+				kind, b, err := c.Read(context.WithoutCancel(r.Context()))
+				if err != nil || c.Write(context.WithoutCancel(r.Context()), kind, b) != nil {
+					return
+				}
+			}
+		}), slog.New(slog.DiscardHandler))
+		callers := make(lobby)
+		go web.Serve(callers) //nolint:errcheck // it ends with the listener
+		mine, theirs := net.Pipe()
+		callers <- theirs
+		client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return mine, nil }}}
+		c, _, err := websocket.Dial(t.Context(), "http://h/", &websocket.DialOptions{HTTPClient: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			time.Sleep(time.Hour)
+			if err := c.Write(t.Context(), websocket.MessageBinary, []byte("still here")); err != nil {
+				t.Fatal(err)
+			}
+			if _, b, err := c.Read(t.Context()); err != nil || string(b) != "still here" {
+				t.Fatalf("%q %v", b, err)
+			}
+		}
+		c.CloseNow()
+		close(callers)
+		web.Close()
+	})
 }

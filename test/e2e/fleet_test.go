@@ -124,6 +124,7 @@ func TestTheRealAzRunsARealFleet(t *testing.T) {
 		out, err := s.ssh(key, ip, "sudo cat /root/custom")
 		return err == nil && out == "custom data ran in web000000"
 	})
+	t.Run("streams", func(t *testing.T) { streamStory(t, s, key) })
 	if out, err := s.ssh(key, ip, "sudo touch /root/marker && sync"); err != nil {
 		t.Fatalf("write a marker: %v %s", err, out)
 	}
@@ -154,6 +155,7 @@ func TestTheRealAzRunsARealFleet(t *testing.T) {
 	if marked() {
 		t.Error("reimage kept the disk")
 	}
+	t.Run("streams after a reimage", func(t *testing.T) { reimagedStory(t, s, key) })
 
 	s.do("POST", sets+"web/deallocate", nil)
 	if left := s.machines(); len(left) > 0 {

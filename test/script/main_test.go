@@ -41,6 +41,11 @@ func TestScripts(t *testing.T) {
 		Dir: ".",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("MUSTER_CONFIG_DIR", filepath.Join(e.WorkDir, ".muster"))
+			program, err := exec.LookPath("muster")
+			if err != nil {
+				return err
+			}
+			e.Setenv("MUSTER", program)
 			e.Setenv("STATE", state)
 			e.Setenv("ENDPOINT", endpoint)
 			return nil

@@ -1,6 +1,7 @@
 // Package fleet serves Muster.Fleet: what Azure does not have, as children of
 // the resource that it is about, in the same envelope and with the same errors.
-// It only reads. docs/api/muster-fleet.md describes it for users.
+// It changes nothing; what people do at a console or through a tunnel is theirs.
+// docs/api/muster-fleet.md describes it for users.
 package fleet
 
 import (
@@ -19,12 +20,13 @@ const Namespace = "Muster.Fleet"
 // Versions are the api-versions of the namespace, newest first.
 var Versions = []string{"2026-11-01"}
 
-// API answers for the namespace. All members but Prices are needed.
+// API answers for the namespace. All members but Prices and Streams are needed.
 type API struct {
 	Store   *store.Store
 	Explain func(uid vmss.UID) []plan.Blocked                                             // what is wanted for a set and not done, and why
 	Set     func(ctx context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) // the one that a path names; NotFound
 	Prices  *vmss.Prices                                                                  // nil if the server has none
+	Streams *Streams                                                                      // nil if nobody shall reach into instances
 }
 
 // Routes lists the operations.
@@ -33,12 +35,12 @@ func (a *API) Routes() []arm.Route {
 	route := func(path, action string, h arm.Handler) arm.Route {
 		return arm.Route{Method: "GET", Path: below + path, Action: Namespace + action, Handler: h, Versions: Versions}
 	}
-	return []arm.Route{
+	return append(a.streamRoutes(), []arm.Route{
 		route("/costs", "/costs/read", a.getCosts),
 		route("/explanations", "/explanations/read", a.listExplanations),
 		route("/revisions", "/revisions/read", a.listRevisions),
 		route("/revisions/{revision}", "/revisions/read", a.getRevision),
-	}
+	}...)
 }
 
 // item is a resource of the namespace.

@@ -4,6 +4,7 @@ package fabric
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"os"
 )
@@ -42,4 +43,12 @@ type Fabric interface {
 // hypervisor that exits leaves nothing behind.
 type Plug interface {
 	Open(ctx context.Context, name string) (*os.File, error)
+}
+
+// A Dialer is a fabric whose guests the host can reach.
+type Dialer interface {
+	// Dial connects to a TCP port of the guest at a port of the fabric. Nothing
+	// else can be reached with it: the fabric knows the guest's address. NotFound
+	// for a port that is not attached, Unavailable if nobody answers.
+	Dial(ctx context.Context, name string, tcp uint16) (net.Conn, error)
 }
