@@ -105,6 +105,9 @@ func (r *attachedReader) find(lun int, name string) int {
 func (r *attachedReader) same(disk, is wire.Document, path string) {
 	node := Instance.Node(dataDisksPath).Elem
 	for _, name := range slices.Sorted(maps.Keys(disk)) {
+		if name == "deleteOption" && text(is, "createOption") == attach && text(disk, name) == "Detach" {
+			continue // what becomes of managed disks, though it is not shown
+		}
 		unchanged{Problems: r.Problems, all: true}.check(node.Member(name), disk[name], is[name], path+"."+name)
 	}
 }
