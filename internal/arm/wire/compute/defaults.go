@@ -2,6 +2,7 @@ package compute
 
 import (
 	"github.com/muster-vm/muster/internal/arm/wire"
+	disks "github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
@@ -31,6 +32,7 @@ func fillDefaults(doc wire.Document, set string, windows bool) {
 	}
 	fillOS(sub(vm, "osProfile"), set, windows)
 	fillStorage(sub(vm, "storageProfile"))
+	dropDisabledNotices(object(vm, "scheduledEventsProfile"))
 	for _, nic := range objects(vm, "networkProfile", "networkInterfaceConfigurations") {
 		fillNIC(nic, len(objects(vm, "networkProfile", "networkInterfaceConfigurations")) == 1)
 	}
@@ -87,9 +89,35 @@ func fillStorage(storage wire.Document) {
 	fill(disk, "createOption", "FromImage")
 	fill(disk, "caching", "None")
 	fill(sub(disk, "managedDisk"), "storageAccountType", defaultStorage)
+	if ephemeral := object(disk, "diffDiskSettings"); ephemeral != nil {
+		fill(ephemeral, "placement", "CacheDisk")
+	}
 	for _, data := range objects(storage, "dataDisks") {
 		fill(data, "caching", "None")
 		fill(sub(data, "managedDisk"), "storageAccountType", defaultStorage)
+		fillLimits(data)
+	}
+}
+
+// fillLimits adds what a data disk may do where its type lets that be chosen and
+// the request leaves both to the server.
+func fillLimits(data wire.Document) {
+	sku := text(data, "managedDisk", "storageAccountType")
+	size, sized := number(data, sizeMember)
+	if !sized || !disks.SettableLimits(sku) || data["diskIOPSReadWrite"] != nil || data["diskMBpsReadWrite"] != nil {
+		return
+	}
+	limit := disks.LimitOf(sku, size)
+	data["diskIOPSReadWrite"], data["diskMBpsReadWrite"] = int64(limit.IOPS), int64(limit.MBps)
+}
+
+// dropDisabledNotices removes the notices that a request turns off: a set without
+// them does not show them.
+func dropDisabledNotices(events wire.Document) {
+	for _, notice := range []string{"osImageNotificationProfile", "terminateNotificationProfile"} {
+		if enabled, given := wire.Get(events, notice, "enable").(bool); given && !enabled {
+			delete(events, notice)
+		}
 	}
 }
 
