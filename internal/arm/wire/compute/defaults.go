@@ -31,7 +31,7 @@ func fillDefaults(doc wire.Document, set string, windows bool) {
 		return
 	}
 	fillOS(sub(vm, "osProfile"), set, windows)
-	fillStorage(sub(vm, "storageProfile"))
+	fillStorage(sub(vm, "storageProfile"), storageOf(text(doc, "sku", "name")))
 	dropDisabledNotices(object(vm, "scheduledEventsProfile"))
 	for _, nic := range objects(vm, "networkProfile", "networkInterfaceConfigurations") {
 		fillNIC(nic, len(objects(vm, "networkProfile", "networkInterfaceConfigurations")) == 1)
@@ -84,17 +84,17 @@ func fillOS(os wire.Document, set string, windows bool) {
 	}
 }
 
-func fillStorage(storage wire.Document) {
+func fillStorage(storage wire.Document, kind string) {
 	disk := sub(storage, "osDisk")
 	fill(disk, "createOption", "FromImage")
 	fill(disk, "caching", "None")
-	fill(sub(disk, "managedDisk"), "storageAccountType", defaultStorage)
+	fill(sub(disk, "managedDisk"), "storageAccountType", kind)
 	if ephemeral := object(disk, "diffDiskSettings"); ephemeral != nil {
 		fill(ephemeral, "placement", "CacheDisk")
 	}
 	for _, data := range objects(storage, "dataDisks") {
 		fill(data, "caching", "None")
-		fill(sub(data, "managedDisk"), "storageAccountType", defaultStorage)
+		fill(sub(data, "managedDisk"), "storageAccountType", kind)
 		fillLimits(data)
 	}
 }
@@ -121,7 +121,13 @@ func dropDisabledNotices(events wire.Document) {
 	}
 }
 
-const defaultStorage = "Premium_LRS"
+// storageOf is the storage type of disks of a VM size where none is asked for.
+func storageOf(size string) string {
+	if s, known := vmss.SizeNamed(size); known && !s.PremiumStorage() {
+		return "Standard_LRS"
+	}
+	return "Premium_LRS"
+}
 
 func fillNIC(nic wire.Document, only bool) {
 	p := sub(nic, "properties")

@@ -62,3 +62,14 @@ func TestNoticesThatAreOffAreNotShown(t *testing.T) {
 		t.Errorf("%s", answer)
 	}
 }
+
+// Azure gives the sizes without premium storage standard disks, and a client that
+// sends them back meets no conflict.
+func TestTheStorageTypeFollowsFromTheSize(t *testing.T) {
+	for size, want := range map[string]string{"Standard_DS1_v2": "Premium_LRS", "Standard_B1ls": "Premium_LRS", "Muster_T1": "Premium_LRS", "Basic_A1": "Standard_LRS", "standard_d2_v5": "Standard_LRS"} {
+		body := edit(t, createBody, size, "sku", "name")
+		if c := put(t, nil, body); c.Model.OSDisk.StorageType != want {
+			t.Errorf("%s: %+v", size, c.Model.OSDisk)
+		}
+	}
+}
