@@ -1,6 +1,8 @@
 package compute
 
 import (
+	"strings"
+
 	"github.com/muster-vm/muster/internal/arm/wire"
 	disks "github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/vmss"
@@ -10,7 +12,7 @@ import (
 // its recorded answers show. What follows from the image (osType, diskSizeGB)
 // is added when a document is rendered.
 func fillDefaults(doc wire.Document, set string, windows bool) {
-	fill(sub(doc, "sku"), "tier", "Standard")
+	fill(sub(doc, "sku"), "tier", tierOf(text(doc, "sku", "name")))
 	if kind := text(doc, "identity", "type"); kind == "" || kind == "None" {
 		delete(doc, "identity") // a set without one does not show that
 	}
@@ -88,10 +90,11 @@ func fillStorage(storage wire.Document, kind string) {
 	disk := sub(storage, "osDisk")
 	fill(disk, "createOption", "FromImage")
 	fill(disk, "caching", "None")
-	fill(sub(disk, "managedDisk"), "storageAccountType", kind)
 	if ephemeral := object(disk, "diffDiskSettings"); ephemeral != nil {
 		fill(ephemeral, "placement", "CacheDisk")
+		fill(sub(disk, "managedDisk"), "storageAccountType", standardStorage) // whatever the size
 	}
+	fill(sub(disk, "managedDisk"), "storageAccountType", kind)
 	for _, data := range objects(storage, "dataDisks") {
 		fill(data, "caching", "None")
 		fill(sub(data, "managedDisk"), "storageAccountType", kind)
@@ -124,9 +127,19 @@ func dropDisabledNotices(events wire.Document) {
 // storageOf is the storage type of disks of a VM size where none is asked for.
 func storageOf(size string) string {
 	if s, known := vmss.SizeNamed(size); known && !s.PremiumStorage() {
-		return "Standard_LRS"
+		return standardStorage
 	}
 	return "Premium_LRS"
+}
+
+const standardStorage = "Standard_LRS"
+
+// tierOf is the tier that Azure shows for a VM size.
+func tierOf(size string) string {
+	if tier, _, _ := strings.Cut(size, "_"); strings.EqualFold(tier, "Basic") {
+		return "Basic"
+	}
+	return "Standard"
 }
 
 func fillNIC(nic wire.Document, only bool) {

@@ -39,6 +39,9 @@ func TestStorageShowsWhatWasLeftOut(t *testing.T) {
 	plain := map[string]any{"lun": 1, "createOption": "Empty", "diskSizeGB": 4}
 	c := put(t, nil, storageBody(t, map[string]any{"caching": "ReadOnly", "diffDiskSettings": map[string]any{"option": "Local"}}, ultra, plain))
 	answer := render(t, c)
+	if got := c.Model.OSDisk.StorageType; got != "Standard_LRS" {
+		t.Errorf("an ephemeral OS disk of type %s", got)
+	}
 	for want, n := range map[string]int{`"diffDiskSettings":{"option":"Local","placement":"CacheDisk"}`: 1, `"diskIOPSReadWrite":500,"diskMBpsReadWrite":100`: 1, `"diskIOPSReadWrite"`: 1} {
 		if got := strings.Count(answer, want); got != n {
 			t.Errorf("%d times %s in %s", got, want, answer)
@@ -65,11 +68,13 @@ func TestNoticesThatAreOffAreNotShown(t *testing.T) {
 
 // Azure gives the sizes without premium storage standard disks, and a client that
 // sends them back meets no conflict.
-func TestTheStorageTypeFollowsFromTheSize(t *testing.T) {
+func TestTierAndStorageTypeFollowFromTheSize(t *testing.T) {
 	for size, want := range map[string]string{"Standard_DS1_v2": "Premium_LRS", "Standard_B1ls": "Premium_LRS", "Muster_T1": "Premium_LRS", "Basic_A1": "Standard_LRS", "standard_d2_v5": "Standard_LRS"} {
 		body := edit(t, createBody, size, "sku", "name")
 		if c := put(t, nil, body); c.Model.OSDisk.StorageType != want {
 			t.Errorf("%s: %+v", size, c.Model.OSDisk)
+		} else if basic := strings.HasPrefix(size, "Basic_"); basic != (c.Set.SKU.Tier == "Basic") || basic != strings.Contains(string(compute.RenderSizes([]string{size}, 1)), `"tier":"Basic"`) {
+			t.Errorf("%s: %+v", size, c.Set.SKU)
 		}
 	}
 }
