@@ -29,18 +29,27 @@ func stamp(t time.Time) string {
 // MarshalJSON writes the operation as clients poll it.
 func (o Operation) MarshalJSON() ([]byte, error) {
 	out := struct {
-		StartTime string     `json:"startTime"`
-		EndTime   string     `json:"endTime,omitempty"`
-		Status    string     `json:"status"`
-		Error     *errorBody `json:"error,omitempty"`
-		Name      string     `json:"name"`
-		Percent   float64    `json:"percentComplete,omitempty"`
+		StartTime  string     `json:"startTime"`
+		EndTime    string     `json:"endTime,omitempty"`
+		Status     string     `json:"status"`
+		Error      *errorBody `json:"error,omitempty"`
+		Properties *output    `json:"properties,omitempty"`
+		Name       string     `json:"name"`
+		Percent    float64    `json:"percentComplete,omitempty"`
 	}{StartTime: stamp(o.StartTime), EndTime: stamp(o.EndTime), Status: o.Status, Name: o.Name, Percent: o.PercentComplete}
 	if o.Error != nil {
 		b := render(o.Error, o.Name)
 		out.Error = &b
 	}
+	if len(o.Output) > 0 {
+		out.Properties = &output{o.Output}
+	}
 	return json.Marshal(out)
+}
+
+// output is where an operation shows what a resource became.
+type output struct {
+	Output json.RawMessage `json:"output"`
 }
 
 // Poll answers a GET of an operation's URL. Without monitor=true that is the

@@ -2,6 +2,7 @@ package arm
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -106,6 +107,7 @@ type Operation struct {
 	StartTime time.Time
 	EndTime   time.Time // zero while in progress
 	Error     *resource.Error
+	Output    json.RawMessage // what a resource became, of those whose operations show it
 
 	PercentComplete float64 // while in progress, where it is known; zero leaves it out
 }

@@ -333,7 +333,7 @@ var volatile = []struct {
 }{
 	{"ETAG", regexp.MustCompile(`(?m)^Etag: "([^"]+)"|^ETag: "([^"]+)"|"etag": "\\"([^"\\]+)\\""`)},
 	{"POLL", regexp.MustCompile(`\?p=([0-9a-f-]{36})`)},
-	{"OPERATION", regexp.MustCompile(`/(?:operations|operationresults)/([0-9a-f-]{36})`)},
+	{"OPERATION", regexp.MustCompile(`/(?:operations|operationresults|DiskOperations)/([0-9a-f-]{36})`)},
 	{"GUID", regexp.MustCompile(`\b([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\b`)},
 	{"DISK", regexp.MustCompile(`_([0-9a-f]{32})\b`)},
 	{"MAC", regexp.MustCompile(`\b([0-9A-F]{2}(?:-[0-9A-F]{2}){5})\b`)},

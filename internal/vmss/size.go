@@ -15,6 +15,14 @@ type Size struct {
 	DataDisks int // how many can be attached
 }
 
+// PremiumStorage reports whether Azure offers premium storage for the size, which
+// decides what its disks are where nothing is said. Here every size may have it.
+func (s Size) PremiumStorage() bool {
+	return strings.Contains(s.Family, "S") || s.Family == musterFamily // such as standardDSv5Family
+}
+
+const musterFamily = "musterFamily"
+
 // family is a series of sizes whose memory grows with the vCPUs.
 type family struct {
 	name    string
@@ -46,10 +54,10 @@ var families = []family{
 // single sizes follow no rule. The Muster ones are for guests that a laptop
 // can run many of.
 var single = []Size{
-	{"Muster_T1", "musterFamily", 1, 96, 4},
-	{"Muster_T2", "musterFamily", 1, 256, 4},
-	{"Muster_S1", "musterFamily", 1, 512, 8},
-	{"Muster_S2", "musterFamily", 2, 1 << 10, 8},
+	{"Muster_T1", musterFamily, 1, 96, 4},
+	{"Muster_T2", musterFamily, 1, 256, 4},
+	{"Muster_S1", musterFamily, 1, 512, 8},
+	{"Muster_S2", musterFamily, 2, 1 << 10, 8},
 	{"Basic_A0", "basicAFamily", 1, 768, 1},
 	{"Basic_A1", "basicAFamily", 1, 1792, 2},
 	{"Basic_A2", "basicAFamily", 2, 3584, 4},

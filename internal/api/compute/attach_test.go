@@ -63,7 +63,13 @@ func TestADiskIsAttachedToOneInstanceAtATime(t *testing.T) {
 	if v := custom.Value.Attached[0]; v.SizeGB != 20 || v.IOPS != 5000 || v.MBps != 200 {
 		t.Errorf("%+v", v)
 	}
-	y.must(y.ask("PUT", "/virtualMachines/0", detaches), 200)
+	body = y.must(y.ask("PUT", "/virtualMachines/0", detaches), 200)
+	if leaving := at(body, "properties.storageProfile.dataDisks").([]any); len(leaving) != 1 || at(leaving[0].(map[string]any), "toBeDetached") != true {
+		t.Errorf("detaching shows %v", leaving)
+	}
+	if after := at(y.must(y.ask("GET", "/virtualMachines/0", ""), 200), "properties.storageProfile.dataDisks").([]any); len(after) != 0 {
+		t.Errorf("later there is %v", after)
+	}
 	y.refused(y.ask("PUT", "/virtualMachines/1", attaches(d.ID.String())), 409, "AttachDiskWhileBeingDetached", "")
 	y.refused(y.ask("DELETE", yardGroup+"/disks/data", ""), 409, "OperationNotAllowed", "")
 	y.released(d)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -73,8 +74,14 @@ func TestADiskIsMadeShownGrownAndDeleted(t *testing.T) {
 	y := newYard(t, 0)
 	w := y.put(disk.Managed, "data", fmt.Sprintf(emptyDisk, 8))
 	body := y.must(w, 202)
-	if at(body, "properties.provisioningState") != "Creating" || w.Header().Get("Azure-AsyncOperation") == "" || w.Header().Get("Location") != "" {
+	poll, monitor := w.Header().Get("Azure-AsyncOperation"), w.Header().Get("Location")
+	if at(body, "properties.provisioningState") != "Updating" || !strings.Contains(poll, "/DiskOperations/") || monitor != poll+"&monitor=true" {
 		t.Errorf("%v %v", w.Header(), body)
+	}
+	for _, later := range []string{"sku.tier", "properties.uniqueId", "properties.timeCreated", "properties.diskState", "properties.tier", "properties.encryption"} {
+		if got := at(body, later); got != nil {
+			t.Errorf("%s is %v before there is a disk", later, got)
+		}
 	}
 	d := y.disk(disk.Managed, "data")
 	op, _, _ := y.store.LastOperation(vmss.UID(d.UID), func(vmss.Operation) bool { return true })
@@ -87,11 +94,19 @@ func TestADiskIsMadeShownGrownAndDeleted(t *testing.T) {
 	for path, want := range map[string]any{
 		"name": "data", "type": "Microsoft.Compute/disks", "sku.tier": "Premium", "properties.provisioningState": "Succeeded", "properties.diskState": "Unattached",
 		"properties.diskSizeBytes": float64(8 << 30), "properties.diskIOPSReadWrite": 120.0, "properties.diskMBpsReadWrite": 25.0, "properties.tier": "P2",
-		"properties.uniqueId": string(d.UID), "managedBy": nil,
+		"properties.uniqueId": string(d.UID), "managedBy": nil, "properties.encryption.type": "EncryptionAtRestWithPlatformKey",
+		"properties.networkAccessPolicy": "AllowAll", "properties.publicNetworkAccess": "Enabled",
 	} {
 		if got := at(body, path); got != want {
 			t.Errorf("%s is %v, want %v", path, got, want)
 		}
+	}
+	y.commit(store.Put(store.Outcomes, op.Key(), vmss.Outcome{Status: vmss.OperationSucceeded, Finished: time.Unix(2, 0)}))
+	if got := at(y.must(y.ask("GET", poll, ""), 200), "properties.output"); !reflect.DeepEqual(got, any(body)) {
+		t.Errorf("the operation shows %v", got)
+	}
+	if got := y.must(y.ask("GET", monitor, ""), 200); !reflect.DeepEqual(got, body) {
+		t.Errorf("the result is %v", got)
 	}
 	// As az does: what was read is sent back with a change.
 	grown := strings.Replace(w.Body.String(), `"diskSizeGB":8`, `"diskSizeGB":200`, 1)
@@ -192,8 +207,8 @@ func TestCopiesAreMadeOfWhatIsReady(t *testing.T) {
 	snapshot := `{"location": "local", "properties": {"creationData": {"createOption": "Copy", "sourceResourceId": "` + strings.ToUpper(idOf(disk.Managed, "data")) + `"}, "incremental": true}}`
 	y.refused(y.put(disk.Snapshot, "snap", snapshot), 409, "OperationNotAllowed", "")
 	data := y.made(disk.Managed, "data", 8)
-	body := y.must(y.put(disk.Snapshot, "snap", snapshot), 202)
-	snap := y.disk(disk.Snapshot, "snap")
+	y.must(y.put(disk.Snapshot, "snap", snapshot), 202)
+	snap, body := y.disk(disk.Snapshot, "snap"), y.must(y.ask("GET", yardGroup+"/snapshots/snap", ""), 200)
 	if snap.Source.Disk != data.UID || snap.Source.Option != disk.Copy || snap.OSType != "Linux" || at(body, "properties.osType") != "Linux" ||
 		at(body, "properties.creationData.sourceUniqueId") != string(data.UID) {
 		t.Errorf("%+v %v", snap, body)

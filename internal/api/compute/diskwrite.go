@@ -188,6 +188,7 @@ func (a *API) commitDisk(ctx context.Context, r *arm.Request, e diskEdit, d disk
 	}
 	if e.kind != disk.Image {
 		status = http.StatusAccepted // clients of disks take no 201
+		view.Provisioning, view.Accepted = disk.Updating, e.was == nil
 	}
 	same := e.was != nil && bytes.Equal(e.was.Document, d.Document) && e.was.Source.File == d.Source.File
 	if same {
@@ -204,5 +205,5 @@ func (a *API) commitDisk(ctx context.Context, r *arm.Request, e diskEdit, d disk
 		at = e.at
 	}
 	body, err := wire.RenderDisk(d, view)
-	return &arm.Response{Status: status, Body: body, ETag: etag(at), Async: async(op, false)}, err
+	return &arm.Response{Status: status, Body: body, ETag: etag(at), Async: async(op, e.kind != disk.Image)}, err
 }

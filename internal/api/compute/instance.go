@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -151,6 +152,9 @@ func (a *API) customize(ctx context.Context, r *arm.Request, parse func([]byte, 
 // are new in it, and the operation, all or none.
 func (a *API) commitInstance(ctx context.Context, r *arm.Request, f found, custom vmss.Customization) (*arm.Response, error) {
 	set, in := f.set.Value, inputOf(f.rec)
+	if f.custom.Value != nil {
+		in.Leaving = slices.DeleteFunc(slices.Clone(f.custom.Value.Attached), func(d vmss.Disk) bool { return slices.Contains(custom.Attached, d) })
+	}
 	changes, err := a.attach(f, &custom)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/muster-vm/muster/internal/arm"
+	wire "github.com/muster-vm/muster/internal/arm/wire/compute"
 	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -68,14 +69,25 @@ func stale(err error) bool {
 
 // async says where the operation is polled.
 func async(op vmss.Operation, location bool) *arm.Async {
-	return &arm.Async{OperationPath: fmt.Sprintf("/subscriptions/%s/providers/Microsoft.Compute/locations/%s/operations/%s", op.Target.Subscription, op.Location, op.ID),
+	kind := "operations"
+	if key, ok := disk.KeyOf(op.Target); ok && key.Kind != disk.Image {
+		kind = diskOperations
+	}
+	return &arm.Async{OperationPath: fmt.Sprintf("/subscriptions/%s/providers/Microsoft.Compute/locations/%s/%s/%s", op.Target.Subscription, op.Location, kind, op.ID),
 		Location: location}
 }
 
+// diskOperations is where Azure has the operations on managed disks and snapshots.
+const diskOperations = "DiskOperations"
+
 func (a *API) operationRoutes() []arm.Route {
-	polled := route("GET", locationPath+"/operations/{operation}", "", a.getOperation)
-	polled.Versions = DiskVersions // of all that operations are on
-	return []arm.Route{polled}
+	var routes []arm.Route
+	for _, kind := range []string{"operations", diskOperations} {
+		polled := route("GET", locationPath+"/"+kind+"/{operation}", "", a.getOperation)
+		polled.Versions = DiskVersions // of all that operations are on
+		routes = append(routes, polled)
+	}
+	return routes
 }
 
 // getOperation shows an operation to who began it, whatever the scope of their
@@ -94,7 +106,32 @@ func (a *API) getOperation(_ context.Context, r *arm.Request) (*arm.Response, er
 	if outcome == nil && op.Kind == vmss.OpPutDisk && a.Progress != nil {
 		view.PercentComplete = a.percent(disk.UID(op.Set))
 	}
-	return arm.Poll(r, view, a.result(op, outcome))
+	made, err := a.made(op, outcome)
+	if err != nil {
+		return nil, err
+	}
+	if made == nil {
+		return arm.Poll(r, view, a.result(op, outcome))
+	}
+	view.Output = made
+	return arm.Poll(r, view, &arm.Response{Body: made})
+}
+
+// made is what became of a managed disk or a snapshot in an operation that has
+// succeeded; nil for other operations, and if it is gone.
+func (a *API) made(op vmss.Operation, outcome *vmss.Outcome) ([]byte, error) {
+	if op.Kind != vmss.OpPutDisk || outcome == nil || outcome.Status != vmss.OperationSucceeded {
+		return nil, nil
+	}
+	key, ok := disk.KeyOf(op.Target)
+	if !ok || key.Kind == disk.Image {
+		return nil, nil
+	}
+	e, ok := store.Get(a.Store, store.Disks, key)
+	if !ok || string(e.Value.UID) != string(op.Set) {
+		return nil, nil
+	}
+	return wire.RenderDisk(*e.Value, a.diskView(e.Value.UID))
 }
 
 // percent is how much of the content of a disk is made, zero if that is not known.

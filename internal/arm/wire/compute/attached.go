@@ -23,13 +23,15 @@ type attachedReader struct {
 	attached []vmss.Disk     // the last ones of now
 	seen     map[int]bool    // of now
 	luns     map[int]bool    // in the body
+	storage  string          // type of new disks that name none
 }
 
 func readAttached(p *wire.Problems, doc, now wire.Document, limit int, out *vmss.Customization) {
 	if _, given := wire.Get(doc, "properties", "storageProfile", "dataDisks").([]any); !given {
 		return
 	}
-	r := &attachedReader{Problems: p, now: objects(now, "properties", "storageProfile", "dataDisks"), attached: out.Attached, seen: map[int]bool{}, luns: map[int]bool{}}
+	r := &attachedReader{Problems: p, now: objects(now, "properties", "storageProfile", "dataDisks"), attached: out.Attached, seen: map[int]bool{}, luns: map[int]bool{},
+		storage: storageOf(text(now, "sku", "name"))}
 	var kept []vmss.Disk
 	for i, disk := range objects(doc, "properties", "storageProfile", "dataDisks") {
 		if d, keep := r.disk(disk, fmt.Sprintf("%s[%d]", dataDisksPath, i)); keep {
@@ -105,6 +107,9 @@ func (r *attachedReader) find(lun int, name string) int {
 func (r *attachedReader) same(disk, is wire.Document, path string) {
 	node := Instance.Node(dataDisksPath).Elem
 	for _, name := range slices.Sorted(maps.Keys(disk)) {
+		if name == "deleteOption" && text(is, "createOption") == attach && text(disk, name) == "Detach" {
+			continue // what becomes of managed disks, though it is not shown
+		}
 		unchanged{Problems: r.Problems, all: true}.check(node.Member(name), disk[name], is[name], path+"."+name)
 	}
 }
@@ -128,7 +133,7 @@ func (r *attachedReader) fresh(disk wire.Document, path string, lun int) vmss.Di
 		r.Add(wire.InvalidParameter, path+".createOption", "A managed disk that exists is attached: set createOption to Attach, or leave managedDisk.id out for a new disk.")
 	default:
 		out.SizeGB = r.empty(disk, path)
-		out.StorageType = cmp.Or(out.StorageType, defaultStorage)
+		out.StorageType = cmp.Or(out.StorageType, r.storage)
 	}
 	return out
 }

@@ -1,7 +1,10 @@
 package compute
 
 import (
+	"strings"
+
 	"github.com/muster-vm/muster/internal/arm/wire"
+	disks "github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
@@ -9,7 +12,7 @@ import (
 // its recorded answers show. What follows from the image (osType, diskSizeGB)
 // is added when a document is rendered.
 func fillDefaults(doc wire.Document, set string, windows bool) {
-	fill(sub(doc, "sku"), "tier", "Standard")
+	fill(sub(doc, "sku"), "tier", tierOf(text(doc, "sku", "name")))
 	if kind := text(doc, "identity", "type"); kind == "" || kind == "None" {
 		delete(doc, "identity") // a set without one does not show that
 	}
@@ -30,7 +33,8 @@ func fillDefaults(doc wire.Document, set string, windows bool) {
 		return
 	}
 	fillOS(sub(vm, "osProfile"), set, windows)
-	fillStorage(sub(vm, "storageProfile"))
+	fillStorage(sub(vm, "storageProfile"), storageOf(text(doc, "sku", "name")))
+	dropDisabledNotices(object(vm, "scheduledEventsProfile"))
 	for _, nic := range objects(vm, "networkProfile", "networkInterfaceConfigurations") {
 		fillNIC(nic, len(objects(vm, "networkProfile", "networkInterfaceConfigurations")) == 1)
 	}
@@ -82,18 +86,61 @@ func fillOS(os wire.Document, set string, windows bool) {
 	}
 }
 
-func fillStorage(storage wire.Document) {
+func fillStorage(storage wire.Document, kind string) {
 	disk := sub(storage, "osDisk")
 	fill(disk, "createOption", "FromImage")
 	fill(disk, "caching", "None")
-	fill(sub(disk, "managedDisk"), "storageAccountType", defaultStorage)
+	if ephemeral := object(disk, "diffDiskSettings"); ephemeral != nil {
+		fill(ephemeral, "placement", "CacheDisk")
+		fill(sub(disk, "managedDisk"), "storageAccountType", standardStorage) // whatever the size
+	}
+	fill(sub(disk, "managedDisk"), "storageAccountType", kind)
 	for _, data := range objects(storage, "dataDisks") {
 		fill(data, "caching", "None")
-		fill(sub(data, "managedDisk"), "storageAccountType", defaultStorage)
+		fill(sub(data, "managedDisk"), "storageAccountType", kind)
+		fillLimits(data)
 	}
 }
 
-const defaultStorage = "Premium_LRS"
+// fillLimits adds what a data disk may do where its type lets that be chosen and
+// the request leaves both to the server.
+func fillLimits(data wire.Document) {
+	sku := text(data, "managedDisk", "storageAccountType")
+	size, sized := number(data, sizeMember)
+	if !sized || !disks.SettableLimits(sku) || data["diskIOPSReadWrite"] != nil || data["diskMBpsReadWrite"] != nil {
+		return
+	}
+	limit := disks.LimitOf(sku, size)
+	data["diskIOPSReadWrite"], data["diskMBpsReadWrite"] = int64(limit.IOPS), int64(limit.MBps)
+}
+
+// dropDisabledNotices removes the notices that a request turns off: a set without
+// them does not show them.
+func dropDisabledNotices(events wire.Document) {
+	for _, notice := range []string{"osImageNotificationProfile", "terminateNotificationProfile"} {
+		if enabled, given := wire.Get(events, notice, "enable").(bool); given && !enabled {
+			delete(events, notice)
+		}
+	}
+}
+
+// storageOf is the storage type of disks of a VM size where none is asked for.
+func storageOf(size string) string {
+	if s, known := vmss.SizeNamed(size); known && !s.PremiumStorage() {
+		return standardStorage
+	}
+	return "Premium_LRS"
+}
+
+const standardStorage = "Standard_LRS"
+
+// tierOf is the tier that Azure shows for a VM size.
+func tierOf(size string) string {
+	if tier, _, _ := strings.Cut(size, "_"); strings.EqualFold(tier, "Basic") {
+		return "Basic"
+	}
+	return "Standard"
+}
 
 func fillNIC(nic wire.Document, only bool) {
 	p := sub(nic, "properties")

@@ -14,6 +14,7 @@ import (
 type DiskView struct {
 	State        disk.State
 	Provisioning string      // shown in place of what the state says, if set
+	Accepted     bool        // it is to be made: Azure shows what was asked for and nothing of what follows
 	At           resource.ID // the instance that has it attached, if any
 	Since        time.Time   // it has
 	Reserved     bool        // that instance is deallocated
@@ -37,7 +38,13 @@ func RenderDisk(d disk.Disk, view DiskView) ([]byte, error) {
 		storage["dataDisks"], storage["zoneResilient"] = []any{}, false
 		return schema.Encode(doc), nil
 	}
+	if view.Accepted {
+		return schema.Encode(doc), nil
+	}
 	wire.Set(doc, skuTier(d.SKU), "sku", "tier")
+	fill(sub(props, "encryption"), "type", "EncryptionAtRestWithPlatformKey")
+	fill(props, "networkAccessPolicy", "AllowAll")
+	fill(props, "publicNetworkAccess", "Enabled")
 	props["timeCreated"], props["uniqueId"] = stamp(d.Created), string(d.UID)
 	fillIf(sub(props, "creationData"), "sourceUniqueId", string(d.Source.Disk))
 	showSize(props, d, view.State)
@@ -45,6 +52,9 @@ func RenderDisk(d disk.Disk, view DiskView) ([]byte, error) {
 		props["diskSizeBytes"] = view.State.Bytes
 	}
 	props["diskState"] = "Unattached"
+	if d.Kind == disk.Snapshot {
+		fill(props, "incremental", false)
+	}
 	if d.Kind == disk.Managed {
 		showUse(doc, d, view)
 	}
@@ -72,7 +82,9 @@ func showUse(doc wire.Document, d disk.Disk, view DiskView) {
 	if size := d.Size(view.State); size > 0 {
 		limit := d.Effective(size)
 		props["diskIOPSReadWrite"], props["diskMBpsReadWrite"] = int64(limit.IOPS), int64(limit.MBps)
-		fillIf(props, "tier", disk.TierOf(d.SKU, size))
+		if skuTier(d.SKU) == "Premium" { // no other can be raised to another one
+			fillIf(props, "tier", disk.TierOf(d.SKU, size))
+		}
 	}
 }
 

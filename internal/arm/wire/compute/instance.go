@@ -3,6 +3,7 @@ package compute
 import (
 	"cmp"
 	"iter"
+	"slices"
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
@@ -31,9 +32,10 @@ type InstanceRenderer struct {
 
 // InstanceInput is one instance to write. Custom is nil unless it was customised.
 type InstanceInput struct {
-	Row    vmss.Instance
-	Seen   vmss.Observation
-	Custom *vmss.Customization
+	Row     vmss.Instance
+	Seen    vmss.Observation
+	Custom  *vmss.Customization
+	Leaving []vmss.Disk // that the request being answered detaches
 }
 
 // InstanceOptions is what a request wants to see.
@@ -175,6 +177,22 @@ func (r *InstanceRenderer) dataDisks(custom *vmss.Customization) iter.Seq[vmss.D
 	}
 }
 
+// storage yields the data disks of the instance, and then those that leave it.
+func (r *InstanceRenderer) storage(in InstanceInput) iter.Seq[vmss.Disk] {
+	return func(yield func(vmss.Disk) bool) {
+		for disk := range r.dataDisks(in.Custom) {
+			if !yield(disk) {
+				return
+			}
+		}
+		for _, disk := range in.Leaving {
+			if !yield(disk) {
+				return
+			}
+		}
+	}
+}
+
 // RenderStorage writes the storage profile of an instance alone.
 func (r *InstanceRenderer) RenderStorage(in InstanceInput) []byte { return r.appendStorage(nil, in) }
 
@@ -188,32 +206,30 @@ func (r *InstanceRenderer) appendStorage(b []byte, in InstanceInput) []byte {
 	b = r.appendDisk(b, r.model.OSDisk, name, osDiskSize(r.model))
 	b = append(append(b, r.ephemeral...), `},"dataDisks":[`...)
 	first := true
-	for disk := range r.dataDisks(in.Custom) {
+	for disk := range r.storage(in) {
 		if !first {
 			b = append(b, ',')
 		}
 		first = false
-		b = r.appendDataDisk(b, row, disk)
+		b = r.appendDataDisk(b, in, disk)
 	}
 	return append(b, ']', '}')
 }
 
-func (r *InstanceRenderer) appendDataDisk(b []byte, row vmss.Instance, disk vmss.Disk) []byte {
-	name, option := r.dataDisk(row, disk), "Empty"
+func (r *InstanceRenderer) appendDataDisk(b []byte, in InstanceInput, disk vmss.Disk) []byte {
+	name, option := r.dataDisk(in.Row, disk), "Empty"
 	if disk.Volume != "" {
 		option = attach
 	}
 	b = appendInt(append(b, `{"lun":`...), disk.LUN)
 	b = appendText(b, `,"name":`, name)
 	b = appendText(b, `,"createOption":`, option)
-	b = append(r.appendDisk(b, disk, name, disk.SizeGB), `,"toBeDetached":false`...)
+	b = r.appendDisk(b, disk, name, disk.SizeGB)
+	b = appendBool(append(b, `,"toBeDetached":`...), slices.Contains(in.Leaving, disk))
 	if disks.SettableLimits(disk.StorageType) {
 		limit := disks.Limit{IOPS: disk.IOPS, MBps: disk.MBps}.Or(disks.LimitOf(disk.StorageType, disk.SizeGB))
 		b = appendInt(append(b, `,"diskIOPSReadWrite":`...), limit.IOPS)
 		b = appendInt(append(b, `,"diskMBpsReadWrite":`...), limit.MBps)
-	}
-	if disk.Volume != "" {
-		b = append(b, `,"deleteOption":"Detach"`...)
 	}
 	return append(b, '}')
 }

@@ -97,7 +97,8 @@ func RenderSizes(sizes []string, limit int) []byte {
 		}
 		b = append(b, `{"resourceType":"`+vmss.ResourceType+`","sku":{"name":`...)
 		b = wire.AppendString(b, size)
-		b = append(b, `,"tier":"Standard"},"capacity":{"minimum":0,"maximum":`...)
+		b = appendText(b, `,"tier":`, tierOf(size))
+		b = append(b, `},"capacity":{"minimum":0,"maximum":`...)
 		b = appendInt(b, limit)
 		b = append(b, `,"defaultCapacity":1,"scaleType":"Automatic"}}`...)
 	}

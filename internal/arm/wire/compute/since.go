@@ -14,6 +14,7 @@ import (
 // 2022-11-01, and the change log of that for Go after it; osType, which every
 // version defines, is from recorded answers.
 var since = []struct{ version, path string }{
+	{"2019-12-01", storagePath + ".osDisk.diffDiskSettings.placement"},
 	{"2020-12-01", "properties.orchestrationMode"},
 	{"2020-12-01", storagePath + ".osDisk.osType"},
 	{"2021-11-01", "properties.timeCreated"},

@@ -10,10 +10,11 @@ import (
 // An api-version shows what there was when it was new, so that clients of its
 // age find nothing that they do not know.
 func TestAnOlderVersionShowsNothingYounger(t *testing.T) {
-	c := put(t, nil, createBody)
+	c := put(t, nil, storageBody(t, map[string]any{"caching": "ReadOnly", "diffDiskSettings": map[string]any{"option": "Local"}}))
 	for _, m := range []struct {
 		member, before, since string
 	}{
+		{`"placement":`, "2019-07-01", "2019-12-01"},
 		{`"orchestrationMode":`, "2020-06-01", "2020-12-01"},
 		{`"osType":`, "2020-06-01", "2020-12-01"},
 		{`"timeCreated":`, "2021-07-01", "2021-11-01"},
