@@ -36,7 +36,7 @@ var layout = codetest.Layout{
 			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
 			"internal/identity",
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
-			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli internal/cli/output internal/cli/progress " +
+			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli internal/cli/output internal/cli/demo internal/cli/progress " +
 			"internal/cli/span internal/telemetry",
 		7: "internal/server internal/server/doctor internal/fleettest",
 		8: "internal/program",
@@ -59,7 +59,7 @@ var layout = codetest.Layout{
 	},
 	Fences: []codetest.Fence{
 		{
-			Path: "github.com/Azure", In: []string{"internal/cli", "internal/fleettest", "test/..."},
+			Path: "github.com/Azure", In: []string{"internal/cli", "internal/cli/demo", "internal/fleettest", "test/..."},
 			Tests: []string{"internal/arm/wire/..."}, Why: "the Azure SDK is a client and an oracle, never the server",
 		},
 		{

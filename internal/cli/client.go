@@ -100,8 +100,8 @@ func (s *secretCredential) GetToken(ctx context.Context, _ policy.TokenRequestOp
 	return azcore.AccessToken{Token: answer.AccessToken, ExpiresOn: time.Now().Add(time.Duration(answer.ExpiresIn) * time.Second)}, nil
 }
 
-// get reads one URL of the API as JSON. A refusal is an *azcore.ResponseError.
-func (c *Connection) get(ctx context.Context, url string, into any) error {
+// Get reads one URL of the API as JSON. A refusal is an *azcore.ResponseError.
+func (c *Connection) Get(ctx context.Context, url string, into any) error {
 	client, err := arm.NewClient("cli", "v1.0.0", c.credential, c.Options())
 	if err != nil {
 		return err
@@ -129,10 +129,16 @@ func (c *Connection) list(ctx context.Context, url string) ([]any, error) {
 			Value    []any
 			NextLink string
 		}
-		if err := c.get(ctx, url, &page); err != nil {
+		if err := c.Get(ctx, url, &page); err != nil {
 			return nil, err
 		}
 		all, url = append(all, page.Value...), page.NextLink
 	}
 	return all, nil
 }
+
+// Credential returns what the SDK's clients get tokens with.
+func (c *Connection) Credential() azcore.TokenCredential { return c.credential }
+
+// ClientID returns who is logged in.
+func (c *Connection) ClientID() string { return c.client }

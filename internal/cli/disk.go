@@ -63,7 +63,7 @@ var disks = shelf{
 		if err != nil {
 			return nil, err
 		}
-		now, err := assign(was.Disk, c.Set)
+		now, err := output.Assign(was.Disk, c.Set)
 		if err != nil {
 			return nil, err
 		}
@@ -108,7 +108,7 @@ var snapshots = shelf{
 		if err != nil {
 			return nil, err
 		}
-		now, err := assign(was.Snapshot, c.Set)
+		now, err := output.Assign(was.Snapshot, c.Set)
 		if err != nil {
 			return nil, err
 		}

@@ -90,7 +90,7 @@ func updateGroup(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	group, err := assign(old.ResourceGroup, c.Set)
+	group, err := output.Assign(old.ResourceGroup, c.Set)
 	if err != nil {
 		return nil, err
 	}

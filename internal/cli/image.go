@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 var ownImages = shelf{
@@ -25,7 +27,7 @@ var ownImages = shelf{
 		if err != nil {
 			return nil, err
 		}
-		now, err := assign(was.Image, c.Set)
+		now, err := output.Assign(was.Image, c.Set)
 		if err != nil {
 			return nil, err
 		}

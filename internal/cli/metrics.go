@@ -103,13 +103,13 @@ func listMetrics(ctx context.Context, c *call) (any, error) {
 // their names, they may be one name that lacks its quotes.
 func (c *call) readMetrics(ctx context.Context, url string, query url.Values) (any, error) {
 	var answer any
-	err := c.conn.get(ctx, url+query.Encode(), &answer)
+	err := c.conn.Get(ctx, url+query.Encode(), &answer)
 	refusal, ok := errors.AsType[*azcore.ResponseError](err)
 	if !ok || refusal.StatusCode != http.StatusBadRequest || len(c.Metrics) < 2 {
 		return answer, err
 	}
 	query.Set("metricnames", strings.Join(c.Metrics, " "))
-	if c.conn.get(ctx, url+query.Encode(), &answer) == nil {
+	if c.conn.Get(ctx, url+query.Encode(), &answer) == nil {
 		return answer, nil
 	}
 	return nil, err

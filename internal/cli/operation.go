@@ -59,7 +59,7 @@ func (c *call) await(ctx context.Context, op *operation) (any, error) {
 	defer b.clear()
 	for wait := 50 * time.Millisecond; !op.done(); wait = min(2*wait, time.Second) {
 		b.show(ctx, c)
-		if err := pause(ctx, wait); err != nil {
+		if err := Pause(ctx, wait); err != nil {
 			return nil, err
 		}
 		if _, err := op.poll(ctx); err != nil { //nolint:bodyclose // the SDK closes it
@@ -158,7 +158,7 @@ func stateOf(vm *armcompute.VirtualMachineScaleSetVM) progress.Instance {
 	i := progress.Instance{Name: *vm.Name, State: strings.ToLower(*vm.Properties.ProvisioningState)}
 	switch i.State {
 	case "succeeded":
-		i.State = powerOf(vm)
+		i.State = PowerOf(vm)
 	case progress.Failed:
 		i.Reason = reasonOf(vm)
 	}
@@ -175,4 +175,16 @@ func reasonOf(vm *armcompute.VirtualMachineScaleSetVM) string {
 		}
 	}
 	return ""
+}
+
+// PowerOf words an instance's power state.
+func PowerOf(vm *armcompute.VirtualMachineScaleSetVM) string {
+	if vm.Properties.InstanceView != nil {
+		for _, s := range vm.Properties.InstanceView.Statuses {
+			if power, ok := strings.CutPrefix(*s.Code, "PowerState/"); ok {
+				return power
+			}
+		}
+	}
+	return strings.ToLower(*vm.Properties.ProvisioningState)
 }

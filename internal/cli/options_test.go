@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 func TestWordsAfterAnOptionAreItsValues(t *testing.T) {
@@ -18,7 +20,7 @@ func TestWordsAfterAnOptionAreItsValues(t *testing.T) {
 
 func TestSetFindsMembersWhereTheyArePrinted(t *testing.T) {
 	set := armcompute.VirtualMachineScaleSet{SKU: &armcompute.SKU{Capacity: new(int64(1))}, Tags: map[string]*string{}, Properties: &armcompute.VirtualMachineScaleSetProperties{}}
-	got, err := assign(set, []string{"sku.capacity=3", "tags.n=1", "upgradePolicy.mode=Automatic", "overprovision=false"})
+	got, err := output.Assign(set, []string{"sku.capacity=3", "tags.n=1", "upgradePolicy.mode=Automatic", "overprovision=false"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +28,7 @@ func TestSetFindsMembersWhereTheyArePrinted(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	for _, bad := range []string{"nope=1", "sku.capacity=x", "sku"} {
-		if _, err := assign(set, []string{bad}); err == nil {
+		if _, err := output.Assign(set, []string{bad}); err == nil {
 			t.Errorf("--set %s is accepted", bad)
 		}
 	}

@@ -54,7 +54,7 @@ func setCommands() []command {
 				"PerMonth:allocated.perMonth, Currency:currency}, {When:'at capacity', Instances:atCapacity.instanceCount, PerHour:atCapacity.perHour, PerMonth:atCapacity.perMonth, Currency:currency}]",
 			run: func(ctx context.Context, c *call) (any, error) {
 				var costs any
-				err := c.conn.get(ctx, c.setURL()+"/providers/Muster.Fleet/costs?api-version=2026-11-01", &costs)
+				err := c.conn.Get(ctx, c.setURL()+"/providers/Muster.Fleet/costs?api-version=2026-11-01", &costs)
 				return costs, err
 			}},
 		{path: "vmss explain", short: "Say what is wanted for a scale set and not done, and why", takes: "resource-group! name!",
@@ -110,7 +110,7 @@ func updateSet(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	changed, err := assign(set, c.Set)
+	changed, err := output.Assign(set, c.Set)
 	if err != nil {
 		return nil, err
 	}

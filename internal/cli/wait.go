@@ -33,7 +33,7 @@ func (c *call) wait(ctx context.Context, s output.Shape, get func(context.Contex
 		if left := time.Until(deadline); left <= 0 {
 			return problem("Wait operation timed-out after %d seconds", c.Timeout)
 		}
-		if err := pause(ctx, min(time.Duration(c.Interval)*time.Second, time.Until(deadline))); err != nil {
+		if err := Pause(ctx, min(time.Duration(c.Interval)*time.Second, time.Until(deadline))); err != nil {
 			return err
 		}
 	}
@@ -62,4 +62,14 @@ func (c *call) reached(found any, s output.Shape) (bool, error) {
 		return false, problem("The operation failed")
 	}
 	return state == "Succeeded", err
+}
+
+// Pause waits, or returns why ctx ended.
+func Pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }

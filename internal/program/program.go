@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-vm/muster/internal/cli"
+	"github.com/muster-vm/muster/internal/cli/demo"
 	"github.com/muster-vm/muster/internal/server"
 )
 
@@ -17,7 +18,7 @@ func Root(version string) *cobra.Command {
 	root := &cobra.Command{Use: "muster", Short: "Virtual machine scale sets on your own machines", Version: version,
 		SilenceUsage: true, SilenceErrors: true}
 	root.AddCommand(server.Commands()...)
-	root.AddCommand(cli.DemoCommand())
+	root.AddCommand(demo.Command())
 	root.AddCommand(cli.Commands()...)
 	return root
 }

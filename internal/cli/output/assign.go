@@ -1,21 +1,20 @@
-package cli
+package output
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/muster-vm/muster/internal/cli/output"
 )
 
-// assign changes members of a resource of the SDK as `--set path=value` says.
+// Assign changes members of a resource of the SDK as `--set path=value` says.
 // Paths are those of what is printed: members of "properties" stand at the top.
-func assign[T any](resource T, sets []string) (T, error) {
+func Assign[T any](resource T, sets []string) (T, error) {
 	for _, s := range sets {
 		path, value, ok := strings.Cut(s, "=")
 		if !ok || path == "" {
-			return resource, usage("invalid syntax: --set %s. Use --set path=value, such as --set upgradePolicy.mode=Automatic", s)
+			return resource, argument("invalid syntax: --set %s. Use --set path=value, such as --set upgradePolicy.mode=Automatic", s)
 		}
 		next, err := assignOne(resource, strings.Split(path, "."), parseValue(value))
 		if err != nil {
@@ -69,7 +68,7 @@ func assignOne[T any](resource T, path []string, value any) (T, error) {
 			}
 		}
 	}
-	return resource, problem("Couldn't find '%s' in the resource, or %s is not a value for it. `show` prints its members.", strings.Join(path, "."), wanted)
+	return resource, fmt.Errorf("Couldn't find '%s' in the resource, or %s is not a value for it. `show` prints its members.", strings.Join(path, "."), wanted)
 }
 
 func toJSON(v any) (any, error) {
@@ -105,7 +104,7 @@ func places(resource any, path []string) [][]string {
 			return
 		}
 		for k := range object {
-			if k != name && output.Name(k) == name {
+			if k != name && Name(k) == name {
 				walk(object[k], extend(done, k), left[1:])
 			}
 		}

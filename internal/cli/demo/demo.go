@@ -1,4 +1,5 @@
-package cli
+// Package demo shows a first scale set on a running server.
+package demo
 
 import (
 	"context"
@@ -11,12 +12,14 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
 	"github.com/spf13/cobra"
+
+	"github.com/muster-vm/muster/internal/cli"
 )
 
 // demo is one run of the demonstration: a resource group and a scale set of
 // tiny guests, watched until they answer.
 type demo struct {
-	conn      *Connection
+	conn      *cli.Connection
 	out       io.Writer
 	group     string
 	set       string
@@ -25,9 +28,9 @@ type demo struct {
 	vms       *armcompute.VirtualMachineScaleSetVMsClient
 }
 
-// DemoCommand returns `muster demo`, which shows a first scale set on a running
+// Command returns `muster demo`, which shows a first scale set on a running
 // server.
-func DemoCommand() *cobra.Command {
+func Command() *cobra.Command {
 	var state, endpoint string
 	d := demo{group: "demo", set: "web"}
 	cmd := &cobra.Command{
@@ -36,7 +39,7 @@ func DemoCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			d.out = cmd.OutOrStdout()
-			if d.conn, err = Connect(state, endpoint); err != nil {
+			if d.conn, err = cli.Connect(state, endpoint); err != nil {
 				return err
 			}
 			return d.run(cmd.Context(), state)
@@ -50,14 +53,14 @@ func DemoCommand() *cobra.Command {
 }
 
 func (d *demo) run(ctx context.Context, state string) (err error) {
-	groups, err := armresources.NewResourceGroupsClient(d.conn.Subscription, d.conn.credential, d.conn.Options())
+	groups, err := armresources.NewResourceGroupsClient(d.conn.Subscription, d.conn.Credential(), d.conn.Options())
 	if err != nil {
 		return err
 	}
-	if d.sets, err = armcompute.NewVirtualMachineScaleSetsClient(d.conn.Subscription, d.conn.credential, d.conn.Options()); err != nil {
+	if d.sets, err = armcompute.NewVirtualMachineScaleSetsClient(d.conn.Subscription, d.conn.Credential(), d.conn.Options()); err != nil {
 		return err
 	}
-	if d.vms, err = armcompute.NewVirtualMachineScaleSetVMsClient(d.conn.Subscription, d.conn.credential, d.conn.Options()); err != nil {
+	if d.vms, err = armcompute.NewVirtualMachineScaleSetVMsClient(d.conn.Subscription, d.conn.Credential(), d.conn.Options()); err != nil {
 		return err
 	}
 	locations, err := d.location(ctx)
@@ -78,7 +81,7 @@ func (d *demo) run(ctx context.Context, state string) (err error) {
 		if _, err := poller.Poll(ctx); err != nil { //nolint:bodyclose // the SDK closes it
 			return err
 		}
-		if err := pause(ctx, time.Second); err != nil {
+		if err := cli.Pause(ctx, time.Second); err != nil {
 			return err
 		}
 	}
@@ -90,18 +93,9 @@ func (d *demo) run(ctx context.Context, state string) (err error) {
 	return d.summary(ctx, state)
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(d):
-		return nil
-	}
-}
-
 // location asks the server where it is.
 func (d *demo) location(ctx context.Context) (string, error) {
-	client, err := armresources.NewProvidersClient(d.conn.Subscription, d.conn.credential, d.conn.Options())
+	client, err := armresources.NewProvidersClient(d.conn.Subscription, d.conn.Credential(), d.conn.Options())
 	if err != nil {
 		return "", err
 	}
@@ -144,7 +138,7 @@ func (d *demo) progress(ctx context.Context, begin time.Time) {
 	}
 	var b strings.Builder
 	for _, vm := range all {
-		fmt.Fprintf(&b, "  %s %s", *vm.Name, powerOf(vm))
+		fmt.Fprintf(&b, "  %s %s", *vm.Name, cli.PowerOf(vm))
 	}
 	fmt.Fprintf(d.out, "\r\033[K%3.0f s%s", time.Since(begin).Seconds(), b.String())
 }
@@ -159,18 +153,6 @@ func (d *demo) list(ctx context.Context) (all []*armcompute.VirtualMachineScaleS
 		all = append(all, page.Value...)
 	}
 	return all, nil
-}
-
-// powerOf words an instance's power state.
-func powerOf(vm *armcompute.VirtualMachineScaleSetVM) string {
-	if vm.Properties.InstanceView != nil {
-		for _, s := range vm.Properties.InstanceView.Statuses {
-			if power, ok := strings.CutPrefix(*s.Code, "PowerState/"); ok {
-				return power
-			}
-		}
-	}
-	return strings.ToLower(*vm.Properties.ProvisioningState)
 }
 
 // summary prints the instances and how to go on.
@@ -190,7 +172,7 @@ func (d *demo) summary(ctx context.Context, state string) error {
 		if address == "" {
 			address = ip
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", *vm.InstanceID, *vm.Name, *vm.Properties.OSProfile.ComputerName, powerOf(vm), ip)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", *vm.InstanceID, *vm.Name, *vm.Properties.OSProfile.ComputerName, cli.PowerOf(vm), ip)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -202,7 +184,7 @@ Point az at it: export REQUESTS_CA_BUNDLE=%[2]s/ca.pem AZURE_CONFIG_DIR=%[2]s/az
                 az login --service-principal --tenant %[4]s -u %[5]s -p "$(sed -n 's/.*"clientSecret": "\(.*\)".*/\1/p' %[2]s/admin.json)"
 Then:           az vmss list-instances -g %[6]s -n %[7]s -o table
                 az vmss scale -g %[6]s -n %[7]s --new-capacity 1
-`, address, state, d.conn.Endpoint, d.conn.Tenant, d.conn.client, d.group, d.set)
+`, address, state, d.conn.Endpoint, d.conn.Tenant, d.conn.ClientID(), d.group, d.set)
 	return nil
 }
 
@@ -219,7 +201,7 @@ func (d *demo) address(ctx context.Context, id string) (string, error) {
 			}
 		}
 	}
-	if err := d.conn.get(ctx, url, &nics); err != nil {
+	if err := d.conn.Get(ctx, url, &nics); err != nil {
 		return "", err
 	}
 	for _, n := range nics.Value {
