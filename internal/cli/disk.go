@@ -6,60 +6,48 @@ import (
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
+
+	"github.com/muster-vm/muster/internal/cli/output"
 )
 
 // diskTable is the query that az makes its tables of disks and snapshots with.
 const diskTable = "{Name:name, ResourceGroup:resourceGroup, Location:location, Zones: (!zones && ' ') || join(' ', zones), " +
 	"Sku:sku.name, OsType:osType, SizeGb:diskSizeGb, ProvisioningState:provisioningState}"
 
-// shelf is the SDK's client of one kind of resource, as commands use it.
-type shelf[T any] struct {
+// shelf is the SDK's client of one kind of resource, as commands use it. It has no
+// type parameter: the description of one would keep every client that the SDK has
+// in the program.
+type shelf struct {
 	noun, plain string // "disk", "a managed disk"
 	table       string // query that az makes a row with; empty for its default
-	get         func(context.Context, *call) (T, error)
+	get         func(context.Context, *call) (any, error)
 	list        func(context.Context, *call) (any, error)
-	put         func(context.Context, *call, T) (any, error)
+	update      func(context.Context, *call) (any, error)
 	remove      func(context.Context, *call) (any, error)
-	change      func(*call, *T) // what options of update say beside --set
 }
 
 // commands are those that every kind has. changes are the options of update beside
 // those that all have.
-func (s shelf[T]) commands(changes string) []command {
+func (s shelf) commands(changes string) []command {
 	rows := s.table
 	if rows != "" {
 		rows = "[]." + rows
 	}
 	return []command{
 		{path: s.noun + " list", short: "List " + s.noun + "s", table: rows, takes: "resource-group", run: s.list},
-		{path: s.noun + " show", short: "Show " + s.plain, table: s.table, takes: "resource-group! name!", run: func(ctx context.Context, c *call) (any, error) {
-			return s.get(ctx, c)
-		}},
+		{path: s.noun + " show", short: "Show " + s.plain, table: s.table, takes: "resource-group! name!", run: s.get},
 		{path: s.noun + " update", short: "Change " + s.plain, table: s.table, takes: "resource-group! name! set tags no-wait " + changes, run: s.update},
 		{path: s.noun + " delete", short: "Delete " + s.plain, takes: "resource-group! name! yes no-wait", confirm: s.noun == "disk", run: s.remove},
 		{path: s.noun + " wait", short: "Wait until " + s.plain + " is in a state", takes: "resource-group! name! created updated deleted exists custom interval timeout",
 			run: func(ctx context.Context, c *call) (any, error) {
-				return nil, c.wait(ctx, 0, func(ctx context.Context) (any, error) { return s.get(ctx, c) })
+				return nil, c.wait(ctx, output.Flat, func(ctx context.Context) (any, error) { return s.get(ctx, c) })
 			}},
 	}
 }
 
-func (s shelf[T]) update(ctx context.Context, c *call) (any, error) {
-	was, err := s.get(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	now, err := assign(was, c.Set)
-	if err != nil {
-		return nil, err
-	}
-	s.change(c, &now)
-	return s.put(ctx, c, now)
-}
-
-var disks = shelf[armcompute.Disk]{
+var disks = shelf{
 	noun: "disk", plain: "a managed disk", table: diskTable,
-	get: func(ctx context.Context, c *call) (armcompute.Disk, error) {
+	get: func(ctx context.Context, c *call) (any, error) {
 		res, err := c.compute.NewDisksClient().Get(ctx, c.Group, c.Name, nil)
 		return res.Disk, err
 	},
@@ -70,30 +58,41 @@ var disks = shelf[armcompute.Disk]{
 		return collect(ctx, c.compute.NewDisksClient().NewListByResourceGroupPager(c.Group, nil),
 			func(p armcompute.DisksClientListByResourceGroupResponse) []*armcompute.Disk { return p.Value })
 	},
-	put: func(ctx context.Context, c *call, d armcompute.Disk) (any, error) {
-		p, err := c.compute.NewDisksClient().BeginCreateOrUpdate(ctx, c.Group, c.Name, d, nil)
-		return begin(p, err, func(r armcompute.DisksClientCreateOrUpdateResponse) any { return r.Disk })
+	update: func(ctx context.Context, c *call) (any, error) {
+		was, err := c.compute.NewDisksClient().Get(ctx, c.Group, c.Name, nil)
+		if err != nil {
+			return nil, err
+		}
+		now, err := assign(was.Disk, c.Set)
+		if err != nil {
+			return nil, err
+		}
+		return c.putDisk(ctx, now)
 	},
 	remove: func(ctx context.Context, c *call) (any, error) {
 		p, err := c.compute.NewDisksClient().BeginDelete(ctx, c.Group, c.Name, nil)
 		return begin(p, err, nil)
 	},
-	change: func(c *call, d *armcompute.Disk) {
-		if c.SizeGB > 0 {
-			d.Properties.DiskSizeGB = new(int32(c.SizeGB))
-		}
-		if c.StorageSKU != "" {
-			d.SKU = &armcompute.DiskSKU{Name: new(armcompute.DiskStorageAccountTypes(c.StorageSKU))}
-		}
-		if tags, ok := c.tagged(); ok {
-			d.Tags = tags
-		}
-	},
 }
 
-var snapshots = shelf[armcompute.Snapshot]{
+// putDisk writes a disk with what the options say.
+func (c *call) putDisk(ctx context.Context, d armcompute.Disk) (any, error) {
+	if c.SizeGB > 0 {
+		d.Properties.DiskSizeGB = new(int32(c.SizeGB))
+	}
+	if c.StorageSKU != "" {
+		d.SKU = &armcompute.DiskSKU{Name: new(armcompute.DiskStorageAccountTypes(c.StorageSKU))}
+	}
+	if tags, ok := c.tagged(); ok {
+		d.Tags = tags
+	}
+	p, err := c.compute.NewDisksClient().BeginCreateOrUpdate(ctx, c.Group, c.Name, d, nil)
+	return begin(p, err, func(r armcompute.DisksClientCreateOrUpdateResponse) any { return r.Disk })
+}
+
+var snapshots = shelf{
 	noun: "snapshot", plain: "a snapshot", table: diskTable,
-	get: func(ctx context.Context, c *call) (armcompute.Snapshot, error) {
+	get: func(ctx context.Context, c *call) (any, error) {
 		res, err := c.compute.NewSnapshotsClient().Get(ctx, c.Group, c.Name, nil)
 		return res.Snapshot, err
 	},
@@ -104,19 +103,30 @@ var snapshots = shelf[armcompute.Snapshot]{
 		return collect(ctx, c.compute.NewSnapshotsClient().NewListByResourceGroupPager(c.Group, nil),
 			func(p armcompute.SnapshotsClientListByResourceGroupResponse) []*armcompute.Snapshot { return p.Value })
 	},
-	put: func(ctx context.Context, c *call, s armcompute.Snapshot) (any, error) {
-		p, err := c.compute.NewSnapshotsClient().BeginCreateOrUpdate(ctx, c.Group, c.Name, s, nil)
-		return begin(p, err, func(r armcompute.SnapshotsClientCreateOrUpdateResponse) any { return r.Snapshot })
+	update: func(ctx context.Context, c *call) (any, error) {
+		was, err := c.compute.NewSnapshotsClient().Get(ctx, c.Group, c.Name, nil)
+		if err != nil {
+			return nil, err
+		}
+		now, err := assign(was.Snapshot, c.Set)
+		if err != nil {
+			return nil, err
+		}
+		return c.putSnapshot(ctx, now)
 	},
 	remove: func(ctx context.Context, c *call) (any, error) {
 		p, err := c.compute.NewSnapshotsClient().BeginDelete(ctx, c.Group, c.Name, nil)
 		return begin(p, err, nil)
 	},
-	change: func(c *call, s *armcompute.Snapshot) {
-		if tags, ok := c.tagged(); ok {
-			s.Tags = tags
-		}
-	},
+}
+
+// putSnapshot writes a snapshot with what the options say.
+func (c *call) putSnapshot(ctx context.Context, s armcompute.Snapshot) (any, error) {
+	if tags, ok := c.tagged(); ok {
+		s.Tags = tags
+	}
+	p, err := c.compute.NewSnapshotsClient().BeginCreateOrUpdate(ctx, c.Group, c.Name, s, nil)
+	return begin(p, err, func(r armcompute.SnapshotsClientCreateOrUpdateResponse) any { return r.Snapshot })
 }
 
 func diskCommands() []command {
@@ -165,8 +175,7 @@ func createDisk(ctx context.Context, c *call) (any, error) {
 	if c.OSType != "" {
 		d.Properties.OSType = new(armcompute.OperatingSystemTypes(c.OSType))
 	}
-	disks.change(c, &d)
-	return disks.put(ctx, c, d)
+	return c.putDisk(ctx, d)
 }
 
 func createSnapshot(ctx context.Context, c *call) (any, error) {
@@ -178,8 +187,7 @@ func createSnapshot(ctx context.Context, c *call) (any, error) {
 	if c.StorageSKU != "" {
 		s.SKU = &armcompute.SnapshotSKU{Name: new(armcompute.SnapshotStorageAccountTypes(c.StorageSKU))}
 	}
-	snapshots.change(c, &s)
-	return snapshots.put(ctx, c, s)
+	return c.putSnapshot(ctx, s)
 }
 
 func attachDisk(ctx context.Context, c *call) (any, error) {

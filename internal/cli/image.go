@@ -7,9 +7,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 )
 
-var ownImages = shelf[armcompute.Image]{
+var ownImages = shelf{
 	noun: "image", plain: "an image",
-	get: func(ctx context.Context, c *call) (armcompute.Image, error) {
+	get: func(ctx context.Context, c *call) (any, error) {
 		res, err := c.compute.NewImagesClient().Get(ctx, c.Group, c.Name, nil)
 		return res.Image, err
 	},
@@ -20,19 +20,30 @@ var ownImages = shelf[armcompute.Image]{
 		return collect(ctx, c.compute.NewImagesClient().NewListByResourceGroupPager(c.Group, nil),
 			func(p armcompute.ImagesClientListByResourceGroupResponse) []*armcompute.Image { return p.Value })
 	},
-	put: func(ctx context.Context, c *call, i armcompute.Image) (any, error) {
-		p, err := c.compute.NewImagesClient().BeginCreateOrUpdate(ctx, c.Group, c.Name, i, nil)
-		return begin(p, err, func(r armcompute.ImagesClientCreateOrUpdateResponse) any { return r.Image })
+	update: func(ctx context.Context, c *call) (any, error) {
+		was, err := c.compute.NewImagesClient().Get(ctx, c.Group, c.Name, nil)
+		if err != nil {
+			return nil, err
+		}
+		now, err := assign(was.Image, c.Set)
+		if err != nil {
+			return nil, err
+		}
+		return c.putImage(ctx, now)
 	},
 	remove: func(ctx context.Context, c *call) (any, error) {
 		p, err := c.compute.NewImagesClient().BeginDelete(ctx, c.Group, c.Name, nil)
 		return begin(p, err, nil)
 	},
-	change: func(c *call, i *armcompute.Image) {
-		if tags, ok := c.tagged(); ok {
-			i.Tags = tags
-		}
-	},
+}
+
+// putImage writes an image with what the options say.
+func (c *call) putImage(ctx context.Context, i armcompute.Image) (any, error) {
+	if tags, ok := c.tagged(); ok {
+		i.Tags = tags
+	}
+	p, err := c.compute.NewImagesClient().BeginCreateOrUpdate(ctx, c.Group, c.Name, i, nil)
+	return begin(p, err, func(r armcompute.ImagesClientCreateOrUpdateResponse) any { return r.Image })
 }
 
 func imageCommands() []command {
@@ -49,11 +60,10 @@ func createImage(ctx context.Context, c *call) (any, error) {
 	}
 	source := c.idOf(c.Source, "snapshots")
 	i := armcompute.Image{Location: &c.Location, Properties: &armcompute.ImageProperties{}}
-	ownImages.change(c, &i)
 	lower := strings.ToLower(source)
 	if strings.Contains(lower, "/virtualmachines/") {
 		i.Properties.SourceVirtualMachine = &armcompute.SubResource{ID: &source}
-		return ownImages.put(ctx, c, i)
+		return c.putImage(ctx, i)
 	}
 	osType := c.OSType
 	if osType == "" {
@@ -69,5 +79,5 @@ func createImage(ctx context.Context, c *call) (any, error) {
 		disk.BlobURI = &source
 	}
 	i.Properties.StorageProfile = &armcompute.ImageStorageProfile{OSDisk: disk}
-	return ownImages.put(ctx, c, i)
+	return c.putImage(ctx, i)
 }

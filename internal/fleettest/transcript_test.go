@@ -123,6 +123,9 @@ func play(t *testing.T, a *txtar.Archive) *txtar.Archive {
 func (s *transcript) boot() {
 	s.t.Helper()
 	opts := fleettest.Options{Population: population.Default()}
+	// Nothing takes whole seconds, which is when operations are polled: a try that
+	// met a conflict and came a millisecond later must not be told a second later.
+	opts.Population.Boot.Shutdown, opts.Population.Copy = 4600*time.Millisecond, 1600*time.Millisecond
 	opts.Population.Boot.Jitter = 0
 	if raw, ok := s.files["population.json"]; ok {
 		var err error
