@@ -8,8 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/muster-vm/muster/internal/cli/stream"
 )
 
 // secureShell runs the system's ssh through a tunnel.
@@ -44,8 +45,10 @@ func secureShell(ctx context.Context, c *call) (any, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	args := c.sshArgs(self, filepath.Join(dir, "known_hosts"), *vm.Properties.StorageProfile.OSDisk.Name, user)
-	cmd := exec.CommandContext(ctx, program, args...)
+	login := stream.SSH{KnownHosts: filepath.Join(dir, "known_hosts"), Disk: *vm.Properties.StorageProfile.OSDisk.Name, User: user,
+		Host: c.Name + "_" + c.InstanceID[0], Identity: c.Identity, Rest: c.rest, Tunnel: []string{self, "vmss", "tunnel", "--resource-group", c.Group, "--name", c.Name,
+			"--instance-id", c.InstanceID[0], "--port", strconv.Itoa(int(c.Port)), "--subscription", c.conn.Subscription, "--only-show-errors"}}
+	cmd := exec.CommandContext(ctx, program, login.Args()...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.in, c.out, c.err
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 5 * time.Second
@@ -55,33 +58,3 @@ func secureShell(ctx context.Context, c *call) (any, error) {
 	}
 	return nil, err
 }
-
-// sshArgs is the command line of ssh. Host keys belong to an OS disk: they are
-// looked up under its name, so that another disk has others without a warning and
-// the same disk may not.
-func (c *call) sshArgs(self, knownHosts, disk, user string) []string {
-	tunnel := []string{self, "vmss", "tunnel", "--resource-group", c.Group, "--name", c.Name, "--instance-id", c.InstanceID[0],
-		"--port", strconv.Itoa(int(c.Port)), "--subscription", c.conn.Subscription, "--only-show-errors"}
-	for i, word := range tunnel {
-		tunnel[i] = shellQuoted(word)
-	}
-	args := []string{
-		"-o", "ProxyCommand=" + percentFree(strings.Join(tunnel, " ")),
-		"-o", "HostKeyAlias=" + disk,
-		"-o", `UserKnownHostsFile="` + percentFree(knownHosts) + `"`,
-		"-o", "GlobalKnownHostsFile=/dev/null",
-		"-o", "StrictHostKeyChecking=accept-new",
-		"-o", "ControlPath=none", // another machine may have the same name
-		"-l", user,
-	}
-	for _, key := range c.Identity {
-		args = append(args, "-i", key)
-	}
-	return append(append(args, c.Name+"_"+c.InstanceID[0]), c.rest...)
-}
-
-// shellQuoted is a word as shells read it.
-func shellQuoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
-
-// percentFree keeps ssh from expanding what looks like its tokens.
-func percentFree(s string) string { return strings.ReplaceAll(s, "%", "%%") }

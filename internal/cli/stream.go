@@ -2,19 +2,18 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/arm"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/coder/websocket"
+
+	"github.com/muster-vm/muster/internal/cli/stream"
 )
 
 // streamCommands reach into an instance through the server.
@@ -77,9 +76,9 @@ func (c *call) findGroup(ctx context.Context) error {
 	return usage("Several resource groups have a scale set '%s': %s. Choose one with --resource-group.", c.Name, strings.Join(groups, ", "))
 }
 
-// stream opens a stream of the instance: its console, or a tunnel. A refusal is an
+// open opens a stream of the instance: its console, or a tunnel. A refusal is an
 // *azcore.ResponseError.
-func (c *call) stream(ctx context.Context, kind string) (*websocket.Conn, error) {
+func (c *call) open(ctx context.Context, kind string) (*websocket.Conn, error) {
 	token, err := c.conn.credential.GetToken(ctx, policy.TokenRequestOptions{})
 	if err != nil {
 		return nil, err
@@ -100,45 +99,6 @@ func (c *call) stream(ctx context.Context, kind string) (*websocket.Conn, error)
 	return ws, nil
 }
 
-// chunk is how much goes into one message.
-const chunk = 32 << 10
-
-// push sends everything that in has, and then an empty message, which says so.
-// filter, if there is one, may change it, or end it.
-func push(ctx context.Context, ws *websocket.Conn, in io.Reader, filter func([]byte) (send []byte, leave bool)) (left bool, err error) {
-	b := make([]byte, chunk)
-	for {
-		n, err := in.Read(b)
-		send := b[:n]
-		if filter != nil {
-			send, left = filter(send)
-		}
-		if len(send) > 0 {
-			if err := ws.Write(ctx, websocket.MessageBinary, send); err != nil {
-				return left, err
-			}
-		}
-		if left {
-			return true, nil
-		}
-		if err != nil {
-			return false, ws.Write(ctx, websocket.MessageBinary, nil)
-		}
-	}
-}
-
-// streamEnd words how a stream ended: nil if all went well.
-func streamEnd(err error) error {
-	e, ok := errors.AsType[websocket.CloseError](err)
-	switch {
-	case ok && e.Code == websocket.StatusNormalClosure:
-		return nil
-	case ok:
-		return problem("The server ended the connection: %s.", e.Reason)
-	}
-	return problem("The connection to the server broke: %v.", err)
-}
-
 // tunnel connects to a port of the instance.
 func tunnel(ctx context.Context, c *call) (any, error) {
 	if err := c.noRest(); err != nil {
@@ -150,46 +110,11 @@ func tunnel(ctx context.Context, c *call) (any, error) {
 	if c.Listen != "" {
 		return nil, c.listen(ctx)
 	}
-	ws, err := c.stream(ctx, "tunnel")
+	ws, err := c.open(ctx, "tunnel")
 	if err != nil {
 		return nil, err
 	}
-	return nil, carry(ctx, ws, c.in, c.out)
-}
-
-// carry carries bytes both ways until the stream has ended, or the command shall.
-func carry(ctx context.Context, ws *websocket.Conn, in io.Reader, out io.Writer) error {
-	defer context.AfterFunc(ctx, func() { _ = ws.Close(websocket.StatusNormalClosure, "") })()
-	whole := context.WithoutCancel(ctx)
-	go push(whole, ws, in, nil) //nolint:errcheck // what reads from the stream finds out
-	for {
-		_, message, err := ws.Read(whole)
-		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return streamEnd(err)
-		case len(message) > 0:
-			_, err = out.Write(message)
-		default:
-			err = closeWrite(out)
-		}
-		if err != nil {
-			_ = ws.Close(websocket.StatusNormalClosure, "")
-			return nil // nobody listens any more, which is how tunnels end
-		}
-	}
-}
-
-// closeWrite tells whoever reads out that there is no more.
-func closeWrite(out io.Writer) error {
-	switch o := out.(type) {
-	case interface{ CloseWrite() error }:
-		return o.CloseWrite()
-	case io.Closer:
-		return o.Close()
-	}
-	return nil
+	return nil, stream.Carry(ctx, ws, c.in, c.out)
 }
 
 // listen gives each connection that it takes a tunnel of its own, until ctx is
@@ -203,28 +128,6 @@ func (c *call) listen(ctx context.Context) error {
 	if err != nil {
 		return problem("muster cannot listen on %s: %v.", address, err)
 	}
-	defer l.Close()
-	defer context.AfterFunc(ctx, func() { l.Close() })()
 	c.say("Listening on %s for port %d of %s_%s. End with Ctrl-C.", l.Addr(), c.Port, c.Name, c.InstanceID[0])
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for {
-		conn, err := l.Accept()
-		if ctx.Err() != nil {
-			return nil // it was told to end
-		}
-		if err != nil {
-			return problem("muster cannot take more connections on %s: %v.", address, err)
-		}
-		wg.Go(func() {
-			defer conn.Close()
-			ws, err := c.stream(ctx, "tunnel")
-			if err == nil {
-				err = carry(ctx, ws, conn, conn)
-			}
-			if err = c.explain(err); err != nil && ctx.Err() == nil {
-				fmt.Fprintln(c.err, err)
-			}
-		})
-	}
+	return stream.Listen(ctx, l, func() (*websocket.Conn, error) { return c.open(ctx, "tunnel") }, func(err error) { fmt.Fprintln(c.err, c.explain(err)) })
 }

@@ -135,7 +135,7 @@ func TestWhatEndsAStream(t *testing.T) {
 			if strings.Contains(h.log.String(), "stream closed") {
 				h.Error("it is closed already: " + h.log.String())
 			}
-			h.client.Close(websocket.StatusNormalClosure, "") //nolint:errcheck // the log has how it went
+			h.client.Close(websocket.StatusNormalClosure, "")
 			h.began = time.Now()
 		}, `"the client left"`, 20 * time.Second},
 	} {
