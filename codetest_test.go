@@ -36,13 +36,8 @@ var layout = codetest.Layout{
 			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
 			"internal/identity",
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
-<<<<<<< HEAD
 			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli internal/cli/output internal/cli/demo internal/cli/progress " +
-			"internal/cli/span internal/telemetry",
-=======
-			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli internal/cli/output internal/cli/progress " +
 			"internal/cli/span internal/cli/stream internal/telemetry",
->>>>>>> refs/helpers/stream
 		7: "internal/server internal/server/doctor internal/fleettest",
 		8: "internal/program",
 		9: ". cmd/muster internal/codetest bench/... guest/... test/...",

@@ -77,7 +77,8 @@ func TestOnlyLoginDiscoveryAndReadinessArePublic(t *testing.T) {
 // the built-in roles.
 func TestReadersReadAndContributorsDoEverything(t *testing.T) {
 	open := []string{"GET /subscriptions", "GET /tenants", // show what everybody knows
-		"GET /subscriptions/{subscription}/operationresults/{operation}", "GET /subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}/operations/{operation}"} // look at the operation
+		"GET /subscriptions/{subscription}/operationresults/{operation}", "GET /subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}/operations/{operation}",
+		"GET /subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}/DiskOperations/{operation}"} // look at the operation
 	handshakes := []string{"Muster.Fleet/console/action", "Muster.Fleet/tunnel/action"} // a GET begins what is more than reading
 	for _, r := range assembled(t).Router.Routes() {
 		reads := (r.Method == http.MethodGet || r.Method == http.MethodHead) && !slices.Contains(handshakes, r.Action)
