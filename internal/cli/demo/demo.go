@@ -78,7 +78,7 @@ func (d *demo) run(ctx context.Context, state string) (err error) {
 	}
 	for !poller.Done() {
 		d.progress(ctx, begin)
-		if _, err := poller.Poll(ctx); err != nil { //nolint:bodyclose // the SDK closes it
+		if _, err := poller.Poll(ctx); err != nil {
 			return err
 		}
 		if err := cli.Pause(ctx, time.Second); err != nil {

@@ -68,7 +68,15 @@ func assignOne[T any](resource T, path []string, value any) (T, error) {
 			}
 		}
 	}
-	return resource, fmt.Errorf("Couldn't find '%s' in the resource, or %s is not a value for it. `show` prints its members.", strings.Join(path, "."), wanted)
+	return resource, &MemberError{strings.Join(path, "."), string(wanted)}
+}
+
+// MemberError says that a resource has no such member, or not with such a value.
+type MemberError struct{ Path, Value string }
+
+// Error implements error.
+func (e *MemberError) Error() string {
+	return fmt.Sprintf("Couldn't find '%s' in the resource, or %s is not a value for it. `show` prints its members.", e.Path, e.Value)
 }
 
 func toJSON(v any) (any, error) {
