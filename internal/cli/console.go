@@ -12,10 +12,7 @@ import (
 
 // console connects the terminal, or a script, to the serial console.
 func console(ctx context.Context, c *call) (any, error) {
-	if err := c.noRest(); err != nil {
-		return nil, err
-	}
-	if err := c.findGroup(ctx); err != nil {
+	if err := c.alone(ctx); err != nil {
 		return nil, err
 	}
 	ws, err := c.open(ctx, "console")

@@ -2,13 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"github.com/muster-vm/muster/internal/cli/stream"
 )
@@ -48,13 +46,9 @@ func secureShell(ctx context.Context, c *call) (any, error) {
 	login := stream.SSH{KnownHosts: filepath.Join(dir, "known_hosts"), Disk: *vm.Properties.StorageProfile.OSDisk.Name, User: user,
 		Host: c.Name + "_" + c.InstanceID[0], Identity: c.Identity, Rest: c.rest, Tunnel: []string{self, "vmss", "tunnel", "--resource-group", c.Group, "--name", c.Name,
 			"--instance-id", c.InstanceID[0], "--port", strconv.Itoa(int(c.Port)), "--subscription", c.conn.Subscription, "--only-show-errors"}}
-	cmd := exec.CommandContext(ctx, program, login.Args()...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.in, c.out, c.err
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 5 * time.Second
-	err = cmd.Run()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return nil, &CommandError{Code: max(exit.ExitCode(), exitFailed)} // ssh has said why
+	code, err := login.Run(ctx, program, c.in, c.out, c.err)
+	if code != 0 {
+		return nil, &CommandError{Code: code} // ssh has said why
 	}
 	return nil, err
 }

@@ -43,12 +43,12 @@ func nameAndID(c *call, words []string) error {
 	return nil
 }
 
-// noRest refuses words that nothing is done with.
-func (c *call) noRest() error {
+// alone refuses words that nothing is done with, and finds the group.
+func (c *call) alone(ctx context.Context) error {
 	if len(c.rest) > 0 {
 		return usage("unrecognized arguments: %s", strings.Join(c.rest, " "))
 	}
-	return nil
+	return c.findGroup(ctx)
 }
 
 // findGroup finds the group of the scale set, where the line does not name it.
@@ -101,10 +101,7 @@ func (c *call) open(ctx context.Context, kind string) (*websocket.Conn, error) {
 
 // tunnel connects to a port of the instance.
 func tunnel(ctx context.Context, c *call) (any, error) {
-	if err := c.noRest(); err != nil {
-		return nil, err
-	}
-	if err := c.findGroup(ctx); err != nil {
+	if err := c.alone(ctx); err != nil {
 		return nil, err
 	}
 	if c.Listen != "" {

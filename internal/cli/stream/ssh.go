@@ -1,6 +1,14 @@
 package stream
 
-import "strings"
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
 
 // SSH is how ssh is told to log in to an instance.
 type SSH struct {
@@ -33,6 +41,19 @@ func (s SSH) Args() []string {
 		args = append(args, "-i", key)
 	}
 	return append(append(args, s.Host), s.Rest...)
+}
+
+// Run runs ssh and returns its exit code. It is told to end when ctx is done.
+func (s SSH) Run(ctx context.Context, program string, in io.Reader, out, errs io.Writer) (code int, err error) {
+	cmd := exec.CommandContext(ctx, program, s.Args()...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, errs
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	err = cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return max(exit.ExitCode(), 1), nil
+	}
+	return 0, err
 }
 
 // shellQuoted is a word as shells read it.
