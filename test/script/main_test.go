@@ -23,8 +23,9 @@ import (
 	"github.com/muster-vm/muster/internal/program"
 )
 
-// TestMain lets this program be muster too, so that nothing is built and the
-// race detector sees the commands and the server.
+// TestMain lets this program be muster too, so that the race detector sees the
+// server. Commands are run from a build without it: there are hundreds of them, and
+// with it each takes most of a second to start.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"muster": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -35,23 +36,32 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	state := filepath.Join(t.TempDir(), "state")
+	state, programs := filepath.Join(t.TempDir(), "state"), build(t)
 	endpoint := serve(t, state)
 	testscript.Run(t, testscript.Params{
 		Dir: ".",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("MUSTER_CONFIG_DIR", filepath.Join(e.WorkDir, ".muster"))
-			program, err := exec.LookPath("muster")
-			if err != nil {
-				return err
-			}
-			e.Setenv("MUSTER", program)
+			e.Setenv("PATH", programs+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("MUSTER", filepath.Join(programs, "muster"))
 			e.Setenv("STATE", state)
 			e.Setenv("ENDPOINT", endpoint)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "eventually": eventually},
 	})
+}
+
+// build compiles the program, and returns the directory that it is in.
+func build(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o", dir, "../../cmd/muster")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return dir
 }
 
 // quick is a fleet whose guests boot at once: scripts are about what is said, not
