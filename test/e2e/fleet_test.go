@@ -118,6 +118,7 @@ func TestTheRealAzRunsARealFleet(t *testing.T) {
 		t.Errorf("the guest calls itself %q, want web000000", first["host"])
 	}
 	t.Run("az", func(t *testing.T) { azStory(t, s, key) })
+	t.Run("muster", func(t *testing.T) { musterStory(t, s) })
 
 	ip := s.address("web", "0")
 	s.eventually("custom data to have run", func() bool {
@@ -163,6 +164,26 @@ func TestTheRealAzRunsARealFleet(t *testing.T) {
 	}
 	s.do("DELETE", sets+"web", nil)
 	s.do("DELETE", "/resourceGroups/lab", nil)
+}
+
+// musterStory has muster's own commands answer what az's do, word for word.
+func musterStory(t *testing.T, s *server) {
+	t.Setenv("MUSTER_CONFIG_DIR", t.TempDir())
+	run := func(want string, args ...string) string {
+		t.Helper()
+		out, err := s.muster(args...)
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("muster %s: %v, and no %q in\n%s", strings.Join(args, " "), err, want, out)
+		}
+		return out
+	}
+	run("", "login", "--state", s.dir, "--endpoint", s.endpoint, "-o", "none")
+	id := strings.TrimSpace(run("/virtualMachineScaleSets/web", "vmss", "show", "--name", "web", "--resource-group", "lab", "--query", "id", "-o", "tsv"))
+	run("web_0", "vmss", "list-instances", "--name", "web", "--resource-group", "lab", "-o", "table")
+	run("PowerState/running", "vmss", "get-instance-view", "--name", "web", "--resource-group", "lab", "--instance-id", "0")
+	run("2", "vmss", "scale", "--name", "web", "--resource-group", "lab", "--new-capacity", "2", "--query", "sku.capacity")
+	run("1", "vmss", "scale", "--name", "web", "--resource-group", "lab", "--new-capacity", "1", "--query", "sku.capacity")
+	run("Percentage CPU", "monitor", "metrics", "list", "--resource", id, "--metric", "Percentage CPU", "-o", "table")
 }
 
 // azStory scales with the real az and looks at the result with the commands
