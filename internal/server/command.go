@@ -51,12 +51,6 @@ func (f *flags) load() (c Config, err error) {
 	return c, nil
 }
 
-// gcPercent is how much garbage there may be beside what is alive. Most of what a
-// server has is alive for long, records and samples of instances: half of what Go
-// would take saves a kilobyte an instance and costs a tenth of the requests that a
-// core can answer. $GOGC says otherwise.
-const gcPercent = 50
-
 func serveCommand() *cobra.Command {
 	var f flags
 	cmd := &cobra.Command{
@@ -64,9 +58,6 @@ func serveCommand() *cobra.Command {
 		Short: "Run the server; SIGTERM ends it and leaves virtual machines running",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if os.Getenv("GOGC") == "" {
-				debug.SetGCPercent(gcPercent)
-			}
 			c, err := f.load()
 			if err != nil {
 				return err
