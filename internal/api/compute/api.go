@@ -6,6 +6,7 @@ package compute
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/muster-vm/muster/internal/api/compute/catalogue"
@@ -74,6 +75,14 @@ func route(method, path, action string, h arm.Handler) arm.Route {
 // offers answers for what locations offer.
 func (a *API) offers() *catalogue.API {
 	return &catalogue.API{Images: a.Images, Subscription: a.Subscription, Locations: a.Locations, Zones: a.Zones, Versions: Versions}
+}
+
+// placed names the JSON path at fault in an error that names none.
+func placed(err error, path string) error {
+	if e, ok := errors.AsType[*resource.Error](err); ok && e.Target == "" && len(e.Details) == 0 {
+		return e.At(path)
+	}
+	return err
 }
 
 // known fails with NotFound for a subscription that is not this server's.

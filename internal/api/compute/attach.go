@@ -48,7 +48,7 @@ func (a *API) attachOne(f found, v *vmss.Disk, twice bool) ([]store.Change, erro
 	}
 	found, ok := store.Get(a.Store, store.Disks, key)
 	if !ok {
-		return nil, resource.Errorf(resource.NotFound, "ResourceNotFound", "The disk '%s' was not found; it is to be attached at LUN %d.", id, v.LUN)
+		return nil, resource.Errorf(resource.NotFound, "ResourceNotFound", "The disk '%s' was not found; it is to be attached at LUN %d. List disks with az disk list.", id, v.LUN)
 	}
 	d := *found.Value
 	here := instanceOf(*f.set.Value, f.id)
@@ -73,7 +73,7 @@ func (a *API) attachable(d disk.Disk, f found, storageType string) error {
 		return err
 	}
 	if storageType != "" && storageType != d.SKU {
-		return resource.Errorf(resource.Invalid, "InvalidParameter", "The disk '%s' is of type %s, not %s; leave storageAccountType out.", d.ID, d.SKU, storageType)
+		return resource.Errorf(resource.Invalid, "InvalidParameter", "The disk '%s' is of type %s, not %s; leave storageAccountType out.", d.ID, d.SKU, storageType).At("properties.storageProfile.dataDisks.managedDisk.storageAccountType")
 	}
 	if d.Location != f.set.Value.Location {
 		return resource.Errorf(resource.Invalid, "InvalidParameter", "The disk '%s' is at %s and cannot be attached at %s.", d.ID, d.Location, f.set.Value.Location)

@@ -52,7 +52,7 @@ func TestADiskIsAttachedToOneInstanceAtATime(t *testing.T) {
 	if at(body, "managedBy") != y.set.ID.String()+"/virtualMachines/0" || at(body, "properties.diskState") != "Attached" {
 		t.Errorf("%v", body)
 	}
-	if message := y.refused(y.ask("PUT", "/virtualMachines/1", attaches(d.ID.String())), 409, "ConflictingUserInput", ""); !strings.Contains(message, "/virtualMachines/0'") {
+	if message := y.refused(y.ask("PUT", "/virtualMachines/1", attaches(d.ID.String())), 409, "ConflictingUserInput", managedDiskID); !strings.Contains(message, "/virtualMachines/0'") {
 		t.Error(message)
 	}
 	y.refused(y.ask("DELETE", yardGroup+"/disks/data", ""), 409, "OperationNotAllowed", "")
@@ -70,7 +70,7 @@ func TestADiskIsAttachedToOneInstanceAtATime(t *testing.T) {
 	if after := at(y.must(y.ask("GET", "/virtualMachines/0", ""), 200), "properties.storageProfile.dataDisks").([]any); len(after) != 0 {
 		t.Errorf("later there is %v", after)
 	}
-	y.refused(y.ask("PUT", "/virtualMachines/1", attaches(d.ID.String())), 409, "AttachDiskWhileBeingDetached", "")
+	y.refused(y.ask("PUT", "/virtualMachines/1", attaches(d.ID.String())), 409, "AttachDiskWhileBeingDetached", managedDiskID)
 	y.refused(y.ask("DELETE", yardGroup+"/disks/data", ""), 409, "OperationNotAllowed", "")
 	y.released(d)
 	y.must(y.ask("PUT", "/virtualMachines/1", attaches(d.ID.String())), 200)
@@ -99,6 +99,8 @@ func TestDisksAreAttachedAndDetachedByTheirIDs(t *testing.T) {
 	}
 }
 
+const managedDiskID = "properties.storageProfile.dataDisks.managedDisk.id"
+
 func TestDisksThatDoNotFitAreNotAttached(t *testing.T) {
 	y := newYard(t, 1)
 	y.must(y.put(disk.Managed, "late", fmt.Sprintf(emptyDisk, 1)), 202)
@@ -109,16 +111,17 @@ func TestDisksThatDoNotFitAreNotAttached(t *testing.T) {
 		body   string
 		status int
 		code   string
+		target string
 	}{
-		{attaches(idOf(disk.Managed, "late")), 409, "OperationNotAllowed"},
-		{attaches(idOf(disk.Managed, "none")), 404, "ResourceNotFound"},
-		{attaches(idOf(disk.Snapshot, "data")), 400, "InvalidParameter"},
-		{attaches(idOf(disk.Managed, "zonal")), 400, "InvalidParameter"},
-		{attaches(strings.Replace(idOf(disk.Managed, "data"), "/s/", "/t/", 1)), 404, "SubscriptionNotFound"},
-		{strings.Replace(attaches(idOf(disk.Managed, "data")), `"storageAccountType": null`, `"storageAccountType": "UltraSSD_LRS"`, 1), 400, "InvalidParameter"},
-		{strings.Replace(attaches(idOf(disk.Managed, "data")), `}]`, `}, {"lun": 1, "createOption": "Attach", "managedDisk": {"id": "`+idOf(disk.Managed, "DATA")+`"}}]`, 1), 400, "InvalidParameter"},
+		{attaches(idOf(disk.Managed, "late")), 409, "OperationNotAllowed", managedDiskID},
+		{attaches(idOf(disk.Managed, "none")), 404, "ResourceNotFound", managedDiskID},
+		{attaches(idOf(disk.Snapshot, "data")), 400, "InvalidParameter", managedDiskID},
+		{attaches(idOf(disk.Managed, "zonal")), 400, "InvalidParameter", managedDiskID},
+		{attaches(strings.Replace(idOf(disk.Managed, "data"), "/s/", "/t/", 1)), 404, "SubscriptionNotFound", managedDiskID},
+		{strings.Replace(attaches(idOf(disk.Managed, "data")), `"storageAccountType": null`, `"storageAccountType": "UltraSSD_LRS"`, 1), 400, "InvalidParameter", "properties.storageProfile.dataDisks.managedDisk.storageAccountType"},
+		{strings.Replace(attaches(idOf(disk.Managed, "data")), `}]`, `}, {"lun": 1, "createOption": "Attach", "managedDisk": {"id": "`+idOf(disk.Managed, "DATA")+`"}}]`, 1), 400, "InvalidParameter", managedDiskID},
 	} {
-		y.refused(y.ask("PUT", "/virtualMachines/0", tt.body), tt.status, tt.code, "")
+		y.refused(y.ask("PUT", "/virtualMachines/0", tt.body), tt.status, tt.code, tt.target)
 	}
 	if all := store.All(y.store, store.Attachments); len(all) > 0 {
 		t.Errorf("%v", all)

@@ -174,9 +174,9 @@ func TestDisksThatCannotBeAreRefusedByPath(t *testing.T) {
 		{disk.Managed, fmt.Sprintf(emptyDisk, 40000), 400, "InvalidParameter", "properties.diskSizeGB"},
 		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "Upload"}}}`, 400, "InvalidParameter", "properties.creationData.createOption"},
 		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "Import", "sourceUri": "https://me:pw@x/y"}}}`, 400, "InvalidParameter", "properties.creationData.sourceUri"},
-		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "Copy", "sourceResourceId": "` + idOf(disk.Managed, "none") + `"}}}`, 404, "ResourceNotFound", ""},
+		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "Copy", "sourceResourceId": "` + idOf(disk.Managed, "none") + `"}}}`, 404, "ResourceNotFound", "properties.creationData.sourceResourceId"},
 		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "Copy", "sourceResourceId": "` + idOf(disk.Image, "none") + `"}}}`, 400, "InvalidParameter", "properties.creationData.sourceResourceId"},
-		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "FromImage", "imageReference": {"id": "` + idOf(disk.Image, "none") + `"}}}}`, 404, "ImageNotFound", ""},
+		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "FromImage", "imageReference": {"id": "` + idOf(disk.Image, "none") + `"}}}}`, 404, "ImageNotFound", "properties.creationData.imageReference.id"},
 		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "Empty", "sourceUri": "file:///a"}, "diskSizeGB": 1}}`, 400, "InvalidParameter", "properties.creationData.sourceUri"},
 		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "Empty"}, "diskSizeGB": 1, "diskIOPSReadWrite": 1000}}`, 400, "InvalidParameter", "properties.diskIOPSReadWrite"},
 		{disk.Managed, `{"location": "local", "properties": {"creationData": {"createOption": "Empty"}, "diskSizeGB": 1, "maxShares": 2}}`, 400, "InvalidParameter", "properties.maxShares"},
@@ -205,7 +205,7 @@ func TestCopiesAreMadeOfWhatIsReady(t *testing.T) {
 	y := newYard(t, 0)
 	y.must(y.put(disk.Managed, "data", strings.Replace(fmt.Sprintf(emptyDisk, 8), `"diskSizeGB"`, `"osType": "linux", "diskSizeGB"`, 1)), 202)
 	snapshot := `{"location": "local", "properties": {"creationData": {"createOption": "Copy", "sourceResourceId": "` + strings.ToUpper(idOf(disk.Managed, "data")) + `"}, "incremental": true}}`
-	y.refused(y.put(disk.Snapshot, "snap", snapshot), 409, "OperationNotAllowed", "")
+	y.refused(y.put(disk.Snapshot, "snap", snapshot), 409, "OperationNotAllowed", "properties.creationData.sourceResourceId")
 	data := y.made(disk.Managed, "data", 8)
 	y.must(y.put(disk.Snapshot, "snap", snapshot), 202)
 	snap, body := y.disk(disk.Snapshot, "snap"), y.must(y.ask("GET", yardGroup+"/snapshots/snap", ""), 200)
@@ -268,7 +268,7 @@ func TestFilesAreImportedWithoutShowingTheirSignature(t *testing.T) {
 func TestAnImageIsCapturedOfAnInstanceThatRests(t *testing.T) {
 	y := newYard(t, 2)
 	body := `{"location": "local", "properties": {"sourceVirtualMachine": {"id": "` + y.set.ID.String() + `/virtualMachines/1"}}}`
-	y.refused(y.put(disk.Image, "i", strings.Replace(body, "Machines/1", "Machines/9", 1)), 404, "ResourceNotFound", "")
+	y.refused(y.put(disk.Image, "i", strings.Replace(body, "Machines/1", "Machines/9", 1)), 404, "ResourceNotFound", "properties.sourceVirtualMachine.id")
 	if message := y.refused(y.put(disk.Image, "i", body), 409, "OperationNotAllowed", "properties.sourceVirtualMachine.id"); !strings.Contains(message, "az vmss stop") {
 		t.Error(message)
 	}
@@ -294,7 +294,7 @@ func TestAnImageIsCapturedOfAnInstanceThatRests(t *testing.T) {
 	if d := y.disk(disk.Snapshot, "s"); d.Source.Instance != want || d.Source.Option != disk.Capture || d.OSType != "Linux" {
 		t.Errorf("%+v", d)
 	}
-	y.refused(y.put(disk.Snapshot, "t", `{"location": "local", "properties": {"creationData": {"createOption": "Copy", "sourceResourceId": "`+id+`0"}}}`), 404, "ResourceNotFound", "")
+	y.refused(y.put(disk.Snapshot, "t", `{"location": "local", "properties": {"creationData": {"createOption": "Copy", "sourceResourceId": "`+id+`0"}}}`), 404, "ResourceNotFound", "properties.creationData.sourceResourceId")
 }
 
 func TestListsShowTheDisksOfTheirKind(t *testing.T) {
@@ -353,7 +353,7 @@ func TestAFailureIsToldByTheOperationAndTheState(t *testing.T) {
 		t.Errorf("%v", body)
 	}
 	copied := `{"location": "local", "properties": {"creationData": {"createOption": "Copy", "sourceResourceId": "` + d.ID.String() + `"}}}`
-	if message := y.refused(y.put(disk.Snapshot, "s", copied), 409, "OperationNotAllowed", ""); !strings.Contains(message, failure.Message) {
+	if message := y.refused(y.put(disk.Snapshot, "s", copied), 409, "OperationNotAllowed", "properties.creationData.sourceResourceId"); !strings.Contains(message, failure.Message) {
 		t.Error(message)
 	}
 }

@@ -175,7 +175,7 @@ func (a *API) instanceNamed(id resource.ID) (vmss.ScaleSet, *store.Record, error
 			}
 		}
 	}
-	return vmss.ScaleSet{}, nil, resource.Errorf(resource.NotFound, "ResourceNotFound", "The instance '%s' was not found.", id)
+	return vmss.ScaleSet{}, nil, resource.Errorf(resource.NotFound, "ResourceNotFound", "The instance '%s' was not found. List a scale set's with az vmss list-instances.", id)
 }
 
 // ownDiskOf finds the disk of an instance that has this name: those are no resources
@@ -199,7 +199,7 @@ func (a *API) ownDiskOf(e *diskEdit, in *wire.DiskInput) error {
 			}
 		}
 	}
-	return resource.Errorf(resource.NotFound, "ResourceNotFound", "The disk or snapshot '%s' was not found.", id)
+	return resource.Errorf(resource.NotFound, "ResourceNotFound", "The disk or snapshot '%s' was not found. List them with az disk list and az snapshot list.", id)
 }
 
 func prefixed(s, prefix string) bool {

@@ -97,7 +97,7 @@ func (a *API) acceptDisk(r *arm.Request, e *diskEdit) (disk.Disk, error) {
 		return disk.Disk{}, err
 	}
 	if err := a.findSource(draft, e, &in); err != nil {
-		return disk.Disk{}, err
+		return disk.Disk{}, placed(err, draft.SourcePath())
 	}
 	d, err := draft.Parse(in)
 	if err != nil {

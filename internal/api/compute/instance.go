@@ -103,13 +103,13 @@ func (f found) tag(revision int64) string {
 // putInstance customises an instance: its protection, its tags, and the data disks
 // that it has beyond those of the model.
 func (a *API) putInstance(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	return a.customize(ctx, r, wire.ParseInstance)
+	return a.customize(ctx, r, form{wire.ParseInstance, "properties.storageProfile.dataDisks.managedDisk.id"})
 }
 
 // attachDetach attaches managed disks to an instance, and detaches them from it. Its
 // operation answers with the instance's storage profile.
 func (a *API) attachDetach(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	resp, err := a.customize(ctx, r, wire.ParseAttachDetach)
+	resp, err := a.customize(ctx, r, form{wire.ParseAttachDetach, "dataDisksToAttach.diskId"})
 	if err != nil {
 		return nil, err
 	}
@@ -117,8 +117,15 @@ func (a *API) attachDetach(ctx context.Context, r *arm.Request) (*arm.Response, 
 	return resp, nil
 }
 
-// customize commits what the body, which parse reads, makes of an instance.
-func (a *API) customize(ctx context.Context, r *arm.Request, parse func([]byte, wire.InstanceNow) (vmss.Customization, error)) (resp *arm.Response, err error) {
+// form is a body that customises an instance: how it is read, and where it names
+// managed disks.
+type form struct {
+	parse func(body []byte, is wire.InstanceNow) (vmss.Customization, error)
+	disks string // JSON path
+}
+
+// customize commits what the body makes of an instance.
+func (a *API) customize(ctx context.Context, r *arm.Request, form form) (resp *arm.Response, err error) {
 	err = a.change(ctx, keyOf(r), func() error {
 		f, err := a.find(ctx, r)
 		if err != nil {
@@ -138,26 +145,27 @@ func (a *API) customize(ctx context.Context, r *arm.Request, parse func([]byte, 
 			return err
 		}
 		size, _ := vmss.SizeNamed(renderer.Size())
-		custom, err := parse(r.Body(), wire.InstanceNow{Rendered: renderer.Render(inputOf(f.rec), wire.InstanceOptions{}), Custom: f.custom.Value, MaxDataDisks: size.DataDisks})
+		custom, err := form.parse(r.Body(), wire.InstanceNow{Rendered: renderer.Render(inputOf(f.rec), wire.InstanceOptions{}), Custom: f.custom.Value, MaxDataDisks: size.DataDisks})
 		if err != nil {
 			return err
 		}
-		resp, err = a.commitInstance(ctx, r, f, custom)
+		resp, err = a.commitInstance(ctx, r, f, custom, form.disks)
 		return err
 	})
 	return resp, err
 }
 
 // commitInstance writes the customization, the attachments of managed disks that
-// are new in it, and the operation, all or none.
-func (a *API) commitInstance(ctx context.Context, r *arm.Request, f found, custom vmss.Customization) (*arm.Response, error) {
+// are new in it, and the operation, all or none. disks is where the request names
+// them.
+func (a *API) commitInstance(ctx context.Context, r *arm.Request, f found, custom vmss.Customization, disks string) (*arm.Response, error) {
 	set, in := f.set.Value, inputOf(f.rec)
 	if f.custom.Value != nil {
 		in.Leaving = slices.DeleteFunc(slices.Clone(f.custom.Value.Attached), func(d vmss.Disk) bool { return slices.Contains(custom.Attached, d) })
 	}
 	changes, err := a.attach(f, &custom)
 	if err != nil {
-		return nil, err
+		return nil, placed(err, disks)
 	}
 	op := vmss.Operation{Kind: vmss.OpCustomize, Instances: []vmss.InstanceID{f.id}, AtInstance: true, Target: instanceOf(*set, f.id)}
 	changes = append(changes, a.begin(r, *set, &op)...)

@@ -230,10 +230,7 @@ func (a *API) resolveImage(ref vmss.Image, was *wire.Current) (vmss.Image, error
 		return kept, nil
 	}
 	image, err := a.resolve(ref)
-	if e, ok := errors.AsType[*resource.Error](err); ok && e.Target == "" {
-		err = e.At(imagePath)
-	}
-	return image, err
+	return image, placed(err, imagePath)
 }
 
 func sameReference(a, b vmss.Image) bool {

@@ -22,6 +22,7 @@ type DiskDraft struct {
 	doc     wire.Document
 	current *disk.Disk // nil on create
 	uri     string     // of a file to import, with its query
+	from    string     // path of the member that names the source
 }
 
 // PutDisk merges the body of a PUT into the current document as Put does for a
@@ -77,6 +78,10 @@ func (d *DiskDraft) Source() (disk.Source, error) {
 	}
 	return source, p.Err()
 }
+
+// SourcePath returns where the document names the source that Source returned; empty
+// if there is no such place.
+func (d *DiskDraft) SourcePath() string { return d.from }
 
 // member is a place in a document that names a source.
 type member struct {
@@ -151,6 +156,7 @@ func (d *DiskDraft) imageSource(p *wire.Problems) (source disk.Source) {
 // named reads what a member names. The query of a file's URI is not in the
 // document.
 func (d *DiskDraft) named(p *wire.Problems, m member, value, at string, source *disk.Source) {
+	d.from = at
 	if m.types == nil {
 		file, err := disk.ParseFile(d.uri)
 		p.AddFrom(err, at)
