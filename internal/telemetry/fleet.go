@@ -94,11 +94,7 @@ func (f *Fleet) Collect(to chan<- prometheus.Metric) {
 func (f *Fleet) demand(set vmss.ScaleSet) vmss.Demand {
 	size, _ := vmss.SizeNamed(set.SKU.Name)
 	t := f.Store.Tally(set.UID)
-	d := vmss.Demand{Size: size, Capacity: set.SKU.Capacity, Rows: t.Rows, Allocated: t.Rows - t.Deallocated}
-	if set.Deleting {
-		d.Capacity = 0
-	}
-	return d
+	return vmss.DemandOf(set, size, t.Rows, t.Deallocated)
 }
 
 var (

@@ -15,6 +15,16 @@ type Demand struct {
 	Allocated int // of those, the ones that are not deallocated
 }
 
+// DemandOf returns what a set of this size asks for that has so many rows, some of
+// them deallocated.
+func DemandOf(set ScaleSet, size Size, rows, deallocated int) Demand {
+	d := Demand{Size: size, Capacity: set.SKU.Capacity, Rows: rows, Allocated: rows - deallocated}
+	if set.Deleting {
+		d.Capacity = 0
+	}
+	return d
+}
+
 // instances is how many instances the demand comes to: what is wanted counts
 // before it is there, and what is there until it is gone.
 func (d Demand) instances() int { return max(d.Rows, d.Capacity) }

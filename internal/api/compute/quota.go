@@ -30,11 +30,7 @@ func (a *API) usages(location string) []vmss.Usage {
 // demand is what a set with that size asks for.
 func (a *API) demand(set vmss.ScaleSet, size vmss.Size) vmss.Demand {
 	t := a.Store.Tally(set.UID)
-	d := vmss.Demand{Size: size, Capacity: set.SKU.Capacity, Rows: t.Rows, Allocated: t.Rows - t.Deallocated}
-	if set.Deleting {
-		d.Capacity = 0
-	}
-	return d
+	return vmss.DemandOf(set, size, t.Rows, t.Deallocated)
 }
 
 // checkQuota fails with Conflict, code OperationNotAllowed, if the set would

@@ -189,13 +189,9 @@ func ParseAttachDetach(body []byte, is InstanceNow) (vmss.Customization, error) 
 	if err != nil {
 		return vmss.Customization{}, err
 	}
-	now, err := Instance.Decode(is.Rendered)
+	now, out, err := is.read()
 	if err != nil {
-		return vmss.Customization{}, fmt.Errorf("decode the rendered instance: %w", err)
-	}
-	var out vmss.Customization
-	if is.Custom != nil {
-		out = *is.Custom
+		return vmss.Customization{}, err
 	}
 	var p wire.Problems
 	there := objects(now, "properties", "storageProfile", "dataDisks")

@@ -19,6 +19,17 @@ type InstanceNow struct {
 	MaxDataDisks int                 // what its size can attach
 }
 
+// read returns the instance as it is answered, and its customization.
+func (is InstanceNow) read() (now wire.Document, out vmss.Customization, err error) {
+	if now, err = Instance.Decode(is.Rendered); err != nil {
+		return nil, out, fmt.Errorf("decode the rendered instance: %w", err)
+	}
+	if is.Custom != nil {
+		out = *is.Custom
+	}
+	return now, out, nil
+}
+
 // ParseInstance reads the body of an instance-level PUT. Clients send the whole
 // instance as they read it. Protection, tags and the data disks that are attached
 // to the instance alone can be changed, and keep their value if they are absent;
@@ -29,13 +40,9 @@ func ParseInstance(body []byte, is InstanceNow) (vmss.Customization, error) {
 	if err != nil {
 		return vmss.Customization{}, err
 	}
-	now, err := Instance.Decode(is.Rendered)
+	now, out, err := is.read()
 	if err != nil {
-		return vmss.Customization{}, fmt.Errorf("decode the rendered instance: %w", err)
-	}
-	var out vmss.Customization
-	if is.Custom != nil {
-		out = *is.Custom
+		return vmss.Customization{}, err
 	}
 	var p wire.Problems
 	unchanged{Problems: &p}.check(Instance.Root, doc, now, "")

@@ -175,15 +175,21 @@ func (d *Driver) Close() {
 	d.work.Wait()
 }
 
-// Create implements compute.Driver. It returns when the process runs.
-func (d *Driver) Create(ctx context.Context, fence compute.Fence, spec compute.Spec) error {
+// enter takes the turn of the machine that a spec is about, if the caller may and
+// the spec can be carried out. The caller lets the machine go.
+func (d *Driver) enter(ctx context.Context, fence compute.Fence, spec compute.Spec) (*machine, error) {
 	if err := d.admit(ctx, fence); err != nil {
-		return err
+		return nil, err
 	}
 	if err := check(spec); err != nil {
-		return err
+		return nil, err
 	}
-	m, err := d.hold(ctx, spec.ID)
+	return d.hold(ctx, spec.ID)
+}
+
+// Create implements compute.Driver. It returns when the process runs.
+func (d *Driver) Create(ctx context.Context, fence compute.Fence, spec compute.Spec) error {
+	m, err := d.enter(ctx, fence, spec)
 	if err != nil {
 		return err
 	}
@@ -288,13 +294,7 @@ func (d *Driver) Power(ctx context.Context, fence compute.Fence, id compute.VMID
 
 // Refit implements compute.Driver.
 func (d *Driver) Refit(ctx context.Context, fence compute.Fence, spec compute.Spec) error {
-	if err := d.admit(ctx, fence); err != nil {
-		return err
-	}
-	if err := check(spec); err != nil {
-		return err
-	}
-	m, err := d.hold(ctx, spec.ID)
+	m, err := d.enter(ctx, fence, spec)
 	if err != nil {
 		return err
 	}
