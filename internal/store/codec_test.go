@@ -106,6 +106,39 @@ func TestRecordsOfEveryVersionDecodeForEver(t *testing.T) {
 	checkGolden(t, "attachment", attachmentCodec)
 }
 
+// again decodes what was written once and writes it anew.
+func again[V any](c codec[V]) func([]byte) ([]byte, error) {
+	return func(raw []byte) ([]byte, error) {
+		v, err := c.decode(raw)
+		if err != nil {
+			return nil, err
+		}
+		return c.encode(v)
+	}
+}
+
+// TestRecordsBeforeMembersWereAddedLoseNothing holds the codecs to records as they
+// were written before their types got further members.
+func TestRecordsBeforeMembersWereAddedLoseNothing(t *testing.T) {
+	codecs := map[string]func([]byte) ([]byte, error){"revision": again(revisionCodec), "instance": again(instanceCodec), "customization": again(customizationCodec)}
+	files, err := filepath.Glob(filepath.Join("testdata", "v1", "older", "*.json"))
+	if err != nil || len(files) < len(codecs) {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		kind, _, _ := strings.Cut(filepath.Base(file), "-")
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw = []byte(strings.TrimSpace(string(raw)))
+		got, err := codecs[kind](raw)
+		if diff := cmp.Diff(string(raw), string(got)); err != nil || diff != "" {
+			t.Errorf("%s: %v (-then +now):\n%s", file, err, diff)
+		}
+	}
+}
+
 func TestRecordsOfNewerVersionsAreRefused(t *testing.T) {
 	for _, raw := range []string{`{"v":2,"n":1}`, `{"v":0}`, `{"n":1}`, `{"v":1`, `null`, ``} {
 		if n, err := counterCodec.decode([]byte(raw)); err == nil {
