@@ -28,7 +28,7 @@ func TestPrometheusIsToldOfServerAndFleetUnderATokenAlone(t *testing.T) {
 		`muster_scale_set_instances{power_state=`,
 		`muster_host_vcpus{host="`,
 		`muster_request_duration_seconds_count{code="201",method="PUT",route="/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/{set}"} 1`,
-		`muster_reconcile_duration_seconds_count{controller="set"}`,
+		`muster_reconcile_duration_seconds_count{controller="set"}`, `muster_reconcile_duration_seconds_count{controller="contents"}`,
 		`muster_scale_set_metric{aggregation="Average",metric="Percentage CPU",resource_group="lab",scale_set="web",unit="Percent"}`,
 		`muster_state_store_bytes{kind="size"}`, `muster_store_commit_duration_seconds_count`, `muster_quota_usage{location="local",quota="virtualMachines"} 1`,
 		`go_goroutines`, `muster_build_info`,

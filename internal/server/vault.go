@@ -143,9 +143,9 @@ func (p *Plane) adopt(parts Parts) {
 func (p *Plane) wireDisks(parts Parts, fence store.Change, pokeGroup func(store.GroupKey)) {
 	p.disks = disk.New(disk.Options{Store: p.store, Vault: parts.Vault, Fence: fence, Log: parts.Log})
 	// The vault bounds what is costly; what is not waits for none of it.
-	disks := controller.New(controller.Options[noun.Key]{Name: "disk", Workers: 32, Log: parts.Log, List: p.diskKeys, Reconciler: p.disks})
+	disks := controller.New(controller.Options[noun.Key]{Name: "disk", Workers: 32, Log: parts.Log, Observe: parts.observe(), List: p.diskKeys, Reconciler: p.disks})
 	unused := map[string]time.Time{}
-	sweep := controller.New(controller.Options[struct{}]{Name: "contents", Log: parts.Log,
+	sweep := controller.New(controller.Options[struct{}]{Name: "contents", Log: parts.Log, Observe: parts.observe(),
 		List: func(context.Context) ([]struct{}, error) { return []struct{}{{}}, nil },
 		Reconciler: controller.Func[struct{}](func(ctx context.Context, _ struct{}) (time.Time, error) {
 			next, err := p.disks.Sweep(ctx)
