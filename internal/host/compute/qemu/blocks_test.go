@@ -18,7 +18,8 @@ type blocks struct {
 	nodes   map[string]string // files by node
 	devices []blockDevice
 	jobs    map[string]*blockJob
-	clings  bool // the guest does not let go of a disk
+	clings  bool                 // the guest does not let go of a disk
+	busy    map[string]time.Time // until when nodes of devices that are gone are in use
 
 	copyFault string // that copies end with
 }
@@ -44,10 +45,13 @@ const copying = 5 * time.Second
 // letGo is how long a guest takes to let go of a disk.
 const letGo = 300 * time.Millisecond
 
+// linger is how long QEMU still has the file of a device that it said is gone.
+const linger = 30 * time.Millisecond
+
 // blocksOf reads the disks of a command line. why is not empty if QEMU would end
 // over it.
 func (f *farm) blocksOf(dir string, argv []string) (b blocks, why string) {
-	b = blocks{nodes: map[string]string{}, jobs: map[string]*blockJob{}}
+	b = blocks{nodes: map[string]string{}, jobs: map[string]*blockJob{}, busy: map[string]time.Time{}}
 	for i, word := range argv {
 		values := map[string]string{}
 		for pair := range strings.SplitSeq(word, ",") {
@@ -117,7 +121,7 @@ func (e *emulator) block(r request) (answer, refused string) {
 		if _, open := e.nodes[name]; !open {
 			return "", "Failed to find node with node-name='" + name + "'"
 		}
-		if find(func(d blockDevice) bool { return d.node == name }) != nil {
+		if find(func(d blockDevice) bool { return d.node == name }) != nil || time.Now().Before(e.busy[name]) {
 			return "", "Node " + name + " is in use"
 		}
 		for _, j := range e.jobs {
@@ -281,6 +285,11 @@ func (e *emulator) openNode(name, file string) (answer, refused string) {
 // unplug is the guest letting go of a disk.
 func (e *emulator) unplug(path string) {
 	e.mu.Lock()
+	for _, d := range e.devices {
+		if d.path == path {
+			e.busy[d.node] = time.Now().Add(linger)
+		}
+	}
 	e.devices = slices.DeleteFunc(e.devices, func(d blockDevice) bool { return d.path == path })
 	e.mu.Unlock()
 	e.event("DEVICE_DELETED", fmt.Sprintf(`{"path": %q}`, path))

@@ -74,9 +74,28 @@ func (do Command) Nodes(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Close closes what is open and not plugged in.
+// QEMU says that a device is gone a moment before it lets go of its file.
+const (
+	closeAgain = 10 * time.Millisecond
+	closeLimit = 2 * time.Second
+)
+
+// Close closes what is open and not plugged in. It waits a little for a device that
+// has just gone.
 func (do Command) Close(ctx context.Context, node string) error {
-	return do(ctx, "blockdev-del", object{"node-name": node}, nil)
+	again := time.NewTicker(closeAgain)
+	defer again.Stop()
+	for begin := time.Now(); ; {
+		err := do(ctx, "blockdev-del", object{"node-name": node}, nil)
+		if err == nil || !strings.Contains(err.Error(), " is in use") || time.Since(begin) > closeLimit {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-again.C:
+		}
+	}
 }
 
 // Unplug asks the guest to let go of a disk. Asking again does no harm.
