@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+
+	"github.com/muster-vm/muster/internal/network"
 )
 
 // Port is one network card's place in the network. Name is chosen by the
@@ -15,7 +17,11 @@ type Port struct {
 	Name     string
 	MAC      string
 	HostName string // given by DHCP
-	Subnet   string // resource id; empty for the default network
+	// Network is the virtual network that the card is in, and Address its address
+	// there, which the control plane has reserved. With no Network the card is in
+	// the host's default network, which gives it an address.
+	Network network.UID
+	Address netip.Addr
 }
 
 // Lease is what a port got.
@@ -29,8 +35,9 @@ type Lease struct {
 // Exhausted (code SubnetIsFull) when no address is left, Unavailable when the
 // host lacks a feature, with the remedy.
 type Fabric interface {
-	// Attach reserves an address for the port. The same port gets the same
-	// lease until it is detached, across restarts.
+	// Attach reserves an address for the port, or takes the one that it brings. The
+	// same port gets the same lease until it is detached, across restarts. NotFound
+	// if its virtual network, or the card in it, has not been applied yet.
 	Attach(ctx context.Context, port Port) (Lease, error)
 	// Detach frees the port's address. nil if there is none.
 	Detach(ctx context.Context, name string) error
