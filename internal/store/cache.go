@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/muster-vm/muster/internal/disk"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -40,6 +41,11 @@ type cache struct {
 	diskStates  index[disk.UID, disk.State]
 	attachments index[disk.UID, disk.Attachment]
 	byUID       map[disk.UID]disk.Key
+
+	networks  index[network.Key, network.Resource]
+	networkOf map[network.UID]network.Key
+	reserved  map[network.Space]map[string]Entry[network.Reservation]
+	holders   map[vmss.InstanceKey][]network.ReservationKey
 }
 
 // fleet is everything that a scale set owns. Operations of no set have one too.
@@ -57,7 +63,9 @@ func newCache() *cache {
 	return &cache{groups: index[GroupKey, resource.Group]{}, sets: index[vmss.Key, vmss.ScaleSet]{}, states: index[vmss.UID, vmss.State]{},
 		counters: index[string, int64]{}, fleets: map[vmss.UID]*fleet{}, byGUID: map[string]vmss.OperationKey{},
 		disks: index[disk.Key, disk.Disk]{}, diskStates: index[disk.UID, disk.State]{}, attachments: index[disk.UID, disk.Attachment]{},
-		byUID: map[disk.UID]disk.Key{}}
+		byUID:    map[disk.UID]disk.Key{},
+		networks: index[network.Key, network.Resource]{}, networkOf: map[network.UID]network.Key{},
+		reserved: map[network.Space]map[string]Entry[network.Reservation]{}, holders: map[vmss.InstanceKey][]network.ReservationKey{}}
 }
 
 // fleet returns what a set owns, to add to it.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/vmss"
@@ -28,6 +30,12 @@ func full(v reflect.Value, n int) {
 			return
 		case *resource.ID:
 			v.Set(reflect.ValueOf(resource.In("sub", "lab", "Microsoft.Compute", "virtualMachineScaleSets", "web")))
+			return
+		case *netip.Addr:
+			v.Set(reflect.ValueOf(netip.AddrFrom4([4]byte{10, 0, 0, byte(n + 1)})))
+			return
+		case *netip.Prefix:
+			v.Set(reflect.ValueOf(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n), 0, 0}), 16)))
 			return
 		}
 		for i := range v.NumField() {
@@ -47,7 +55,7 @@ func full(v reflect.Value, n int) {
 		v.SetString("text-" + string(rune('a'+n%26)))
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(n + 1))
-	case reflect.Uint8:
+	case reflect.Uint8, reflect.Uint16:
 		v.SetUint(uint64(n + 1))
 	case reflect.Bool:
 		v.SetBool(true)
@@ -85,7 +93,7 @@ func checkGolden[V any](t *testing.T, name string, c codec[V]) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 		t.Errorf("%s decodes to something else (-want +got):\n%s", name, diff)
 	}
 }
@@ -104,6 +112,8 @@ func TestRecordsOfEveryVersionDecodeForEver(t *testing.T) {
 	checkGolden(t, "disk", diskCodec)
 	checkGolden(t, "diskstate", diskStateCodec)
 	checkGolden(t, "attachment", attachmentCodec)
+	checkGolden(t, "network", networkCodec)
+	checkGolden(t, "reservation", reservationCodec)
 }
 
 // again decodes what was written once and writes it anew.

@@ -122,6 +122,7 @@ var readers = map[string]reader{
 	"groups": Groups, "scalesets": ScaleSets, "states": States, "revisions": Revisions, "instances": Instances,
 	"observations": Observations, "customizations": Customizations, "operations": Operations, "outcomes": Outcomes, "counters": Counters,
 	"disks": Disks, "diskstates": DiskStates, "attachments": Attachments,
+	"networks": Networks, "reservations": Reservations,
 }
 
 func (k Kind[K, V]) decode(rest string, item Item) (func(*cache), error) {
