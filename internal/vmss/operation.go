@@ -28,6 +28,8 @@ const (
 	OpDeleteGroup   OperationKind = "deleteGroup"   // a resource group with its contents
 	OpPutDisk       OperationKind = "putDisk"       // create or change a managed disk, snapshot or image
 	OpDeleteDisk    OperationKind = "deleteDisk"    // a managed disk, snapshot or image
+	OpPutNetwork    OperationKind = "putNetwork"    // create or change a resource of Microsoft.Network, or a child of one
+	OpDeleteNetwork OperationKind = "deleteNetwork" // likewise
 )
 
 // OperationKey finds an operation. Operations that belong to no scale set have
@@ -44,7 +46,7 @@ type Operation struct {
 	Sequence  int64  // grows within a set: later operations are newer
 	Kind      OperationKind
 	Target    resource.ID // the resource it was asked of
-	Set       UID         // empty for operations on groups; of a disk, the disk's own UID
+	Set       UID         // empty for operations on groups; of a disk or network, its own UID
 	Location  string
 	Created   time.Time
 	Principal string // object id of who asked

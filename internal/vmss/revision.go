@@ -94,18 +94,33 @@ type Disk struct {
 	IOPS, MBps int `json:",omitzero"`
 }
 
-// NIC is a network interface configuration.
+// NIC is a network interface configuration. Resource ids are as given.
 type NIC struct {
-	Name      string
-	Primary   bool
-	IPConfigs []IPConfig
+	Name          string
+	Primary       bool
+	IPConfigs     []IPConfig
+	SecurityGroup string   `json:",omitzero"` // resource id
+	DNS           []string `json:",omitzero"` // addresses of resolvers, instead of the virtual network's
+	Forwarding    bool     `json:",omitzero"` // may send from addresses that are not its own
 }
 
 // IPConfig is one address of a NIC.
 type IPConfig struct {
-	Name    string
-	Primary bool
-	Subnet  string // resource id, as given
+	Name      string
+	Primary   bool
+	Subnet    string          // resource id; empty for the host's default network
+	AppGroups []string        `json:",omitzero"` // resource ids of application security groups
+	Pools     []string        `json:",omitzero"` // of backend pools of load balancers
+	NATPools  []string        `json:",omitzero"` // of inbound NAT pools
+	PublicIP  *PublicIPConfig `json:",omitzero"` // a public address for each instance
+}
+
+// PublicIPConfig is the public address that each instance gets.
+type PublicIPConfig struct {
+	Name     string
+	Idle     int    // minutes
+	Label    string // domainNameLabel; the instance's id is added to it
+	Standard bool   // the SKU is Standard and not Basic
 }
 
 // KeepRevisions is how many of the newest revisions are kept; those that a row
