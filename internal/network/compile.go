@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ func Compile(w World) Program {
 			p.Cards = append(p.Cards, c.card(port, s))
 		}
 	}
-	p.Chains = slices.SortedFunc(mapsValues(c.chains), func(a, b Chain) int { return cmp.Compare(a.Name, b.Name) })
+	p.Chains = slices.SortedFunc(maps.Values(c.chains), func(a, b Chain) int { return cmp.Compare(a.Name, b.Name) })
 	for _, b := range w.Balancers {
 		for _, r := range b.LoadBalancer.Rules {
 			if s, ok := c.service(b, r, p.Cards); ok {
@@ -42,17 +43,6 @@ func Compile(w World) Program {
 	p.Targets = c.targets
 	p.Routed = routed(p)
 	return p
-}
-
-// mapsValues yields the values of a map; the order is the caller's to make.
-func mapsValues[K comparable, V any](m map[K]V) func(func(V) bool) {
-	return func(yield func(V) bool) {
-		for _, v := range m {
-			if !yield(v) {
-				return
-			}
-		}
-	}
 }
 
 // compiler is a world and what has been found out about it.

@@ -123,7 +123,7 @@ func (d *decision) balance(f *Flow) bool {
 	frontend := slices.Contains(d.Routed, f.To.Addr())
 	for _, w := range d.Forwards {
 		if w.Address == f.To.Addr() && w.takes(f.Protocol, w.Port, f.To.Port()) {
-			return d.sendTo(f, w.To, w.SKU, w.Address, w.Public, w.Rule)
+			return d.sendTo(f, w)
 		}
 	}
 	for _, s := range d.Services {
@@ -137,11 +137,11 @@ func (d *decision) balance(f *Flow) bool {
 		if len(s.Buckets) == 0 {
 			return d.no(StageFrontend, fmt.Sprintf("rule %s has no member that is well", s.Rule))
 		}
-		return d.sendTo(f, s.Members[s.Buckets[s.bucket(*f)]], s.SKU, s.Address, s.Public, s.Rule)
+		return d.sendTo(f, Forward{To: s.Members[s.Buckets[s.bucket(*f)]], SKU: s.SKU, Address: s.Address, Public: s.Public, Rule: s.Rule})
 	}
 	for _, c := range d.Publics {
 		if c.Public == f.To.Addr() {
-			return d.sendTo(f, netip.AddrPortFrom(c.Address, 0), c.SKU, c.Public, true, "")
+			return d.sendTo(f, Forward{To: netip.AddrPortFrom(c.Address, 0), SKU: c.SKU, Address: c.Public, Public: true})
 		}
 	}
 	if frontend {
@@ -151,15 +151,15 @@ func (d *decision) balance(f *Flow) bool {
 }
 
 // sendTo sends the flow to a member. Port 0 keeps the port.
-func (d *decision) sendTo(f *Flow, to netip.AddrPort, sku SKU, address netip.Addr, public bool, rule string) bool {
-	if to.Port() == 0 {
-		to = netip.AddrPortFrom(to.Addr(), f.To.Port())
+func (d *decision) sendTo(f *Flow, w Forward) bool {
+	if w.To.Port() == 0 {
+		w.To = netip.AddrPortFrom(w.To.Addr(), f.To.Port())
 	}
-	f.To, d.forward, d.standard = to, true, sku == Standard
-	if public {
-		d.public = address
+	f.To, d.forward, d.standard = w.To, true, w.SKU == Standard
+	if w.Public {
+		d.public = w.Address
 	}
-	d.v.Steps = append(d.v.Steps, Step{Stage: StageFrontend, Rule: rule, Access: Allow, Why: fmt.Sprintf("%s is forwarded to %s", address, to)})
+	d.v.Steps = append(d.v.Steps, Step{Stage: StageFrontend, Rule: w.Rule, Access: Allow, Why: fmt.Sprintf("%s is forwarded to %s", w.Address, w.To)})
 	return true
 }
 
