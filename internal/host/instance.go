@@ -158,7 +158,7 @@ func (h *Host) forget(ctx context.Context, fence compute.Fence, s *scene) error 
 		return err
 	}
 	for nic := range maxNICs {
-		if err := h.Fabric.Detach(ctx, portName(s.key.Set, s.key.ID, nic)); err != nil {
+		if err := h.Fabric.Detach(ctx, vmss.PortName(s.key.Set, s.key.ID, nic)); err != nil {
 			return err
 		}
 	}

@@ -271,7 +271,7 @@ func TestAnAddressIsFoundAgainAfterACrashBeforeItWasWrittenDown(t *testing.T) {
 		}
 		s.broken.set(false)
 		s.start()
-		if seen := s.settle(0); seen.Address != "10.0.0.4" || seen.MAC != vmid(0, 1).MAC(0) {
+		if seen := s.settle(0); seen.Address != "10.0.0.4" || seen.MAC != vmss.MAC(vmss.UID(vmid(0, 1).Set), 0, 0) {
 			t.Errorf("observed %+v, want the address that it has", seen)
 		}
 		s.expect("in both lives", "create 0.1 boots 1")

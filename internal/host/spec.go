@@ -40,7 +40,7 @@ func (h *Host) spec(set vmss.ScaleSet, row vmss.Instance, rev vmss.Revision) (co
 		return s, resource.Errorf(resource.Invalid, "InvalidParameter", "A data disk that is attached to instance %s alone has the LUN of one in its model. Detach it, and attach it at another LUN.", row.ID)
 	}
 	for i := range max(1, len(m.NICs)) {
-		s.NICs = append(s.NICs, compute.NIC{MAC: id.MAC(i), Port: portName(set.UID, row.ID, i)})
+		s.NICs = append(s.NICs, compute.NIC{MAC: vmss.MAC(set.UID, row.ID, i), Port: vmss.PortName(set.UID, row.ID, i)})
 	}
 	s.Guest = compute.Guest{InstanceID: id.String(), HostName: vmss.ComputerName(m.OS.ComputerNamePrefix, row.ID),
 		AdminUser: m.OS.AdminUsername, CustomData: m.OS.Secrets.CustomData}
@@ -98,11 +98,6 @@ func (h *Host) passwordHash(key vmss.RevisionKey, password string) string {
 	hash := guest.CryptSHA512(password, hex.EncodeToString(salt[:8]))
 	h.hashes.Store(key, hash)
 	return hash
-}
-
-// portName names an instance's NIC in the fabric.
-func portName(uid vmss.UID, id vmss.InstanceID, nic int) string {
-	return fmt.Sprintf("%s-%d-%d", uid, id, nic)
 }
 
 // portOwner finds the instance of a port name.

@@ -33,7 +33,7 @@ func (h *Host) Dial(ctx context.Context, set vmss.UID, row vmss.Instance, tcp ui
 		return nil, resource.Errorf(resource.Conflict, "SimulatedNetwork",
 			"Instance %s is simulated: it has no network, and nothing listens on its ports. Its serial console can be seen.", row.ID)
 	}
-	c, err := network.Dial(ctx, portName(set, row.ID, 0), tcp)
+	c, err := network.Dial(ctx, vmss.PortName(set, row.ID, 0), tcp)
 	if resource.Is(err, resource.NotFound) {
 		return nil, resource.Errorf(resource.Conflict, "OperationNotAllowed", "Instance %s has no address at the moment: it is being made, or made anew. Try again.", row.ID).Because(err)
 	}

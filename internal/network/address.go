@@ -2,6 +2,7 @@ package network
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -69,11 +70,25 @@ type Space string
 const PublicSpace Space = "public"
 
 // AddressSpace is that of a virtual network's addresses.
-func AddressSpace(network UID) Space { return Space("net-" + network) }
+func AddressSpace(network UID) Space { return Space("net:" + network) }
+
+// Network returns the virtual network whose addresses the space is of.
+func (s Space) Network() (UID, bool) {
+	uid, ok := strings.CutPrefix(string(s), "net:")
+	return UID(uid), ok
+}
 
 // PortSpace is that of the frontend ports of a load balancer's inbound NAT pool or
 // rule over a pool; name is its name in lower case.
-func PortSpace(balancer UID, name string) Space { return Space("lb-" + string(balancer) + "-" + name) }
+func PortSpace(balancer UID, name string) Space { return Space("lb:" + string(balancer) + ":" + name) }
+
+// Balancer returns the load balancer, and the name of its pool or rule, whose
+// ports the space is of.
+func (s Space) Balancer() (uid UID, name string, ok bool) {
+	rest, ok := strings.CutPrefix(string(s), "lb:")
+	id, name, found := strings.Cut(rest, ":")
+	return UID(id), name, ok && found
+}
 
 // ReservationKey finds a Reservation. Name is an address, or a port in decimal.
 type ReservationKey struct {

@@ -2,7 +2,9 @@ package vmss
 
 import (
 	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -26,6 +28,16 @@ func InstanceName(set string, id InstanceID) string { return set + "_" + id.Stri
 func ComputerName(prefix string, id InstanceID) string {
 	digits := strings.ToUpper(strconv.FormatInt(int64(id), 36))
 	return prefix + strings.Repeat("0", max(0, 6-len(digits))) + digits
+}
+
+// PortName names an instance's network card in the network of its host; nic is the
+// card's place in the model.
+func PortName(set UID, id InstanceID, nic int) string { return fmt.Sprintf("%s-%d-%d", set, id, nic) }
+
+// MAC returns the locally administered MAC address of an instance's network card.
+func MAC(set UID, id InstanceID, nic int) string {
+	h := sha256.Sum256(fmt.Appendf(nil, "%s/%d/%d", set, id, nic))
+	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
 }
 
 // DefaultComputerNamePrefix makes a prefix of a scale set's name: its letters,

@@ -1,5 +1,5 @@
 // Package compute is the port to whatever runs virtual machines on one host,
-// and the few rules every such driver shares: ids, spec hashes, MAC addresses.
+// and the few rules every such driver shares: ids and spec hashes.
 package compute
 
 import (
@@ -34,13 +34,6 @@ func (id VMID) Compare(o VMID) int {
 		return 1
 	}
 	return 0
-}
-
-// MAC returns the locally administered MAC address of the instance's NIC with
-// this index. It does not depend on the disk generation.
-func (id VMID) MAC(nic int) string {
-	h := sha256.Sum256(fmt.Appendf(nil, "%s/%d/%d", id.Set, id.Instance, nic))
-	return fmt.Sprintf("02:%02x:%02x:%02x:%02x:%02x", h[0], h[1], h[2], h[3], h[4])
 }
 
 // Spec is everything a driver needs to make a virtual machine. Specs with the same

@@ -21,6 +21,7 @@ import (
 	"github.com/muster-vm/muster/internal/host/compute/qemu"
 	"github.com/muster-vm/muster/internal/host/guest"
 	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/vmss"
 )
 
 const tinyDigest = "sha256:tiny"
@@ -120,7 +121,7 @@ func spec(instance int64) compute.Spec {
 	return compute.Spec{
 		ID: id, Name: fmt.Sprintf("web_%d", instance), VCPUs: 1, MemoryMB: 96, Image: tinyDigest, Boots: 1,
 		DataDisks: []compute.Disk{{LUN: 0, SizeGB: 1, Generation: 1}},
-		NICs:      []compute.NIC{{MAC: id.MAC(0), Port: "port"}},
+		NICs:      []compute.NIC{{MAC: vmss.MAC(vmss.UID(id.Set), vmss.InstanceID(id.Instance), 0), Port: "port"}},
 		Guest: compute.Guest{InstanceID: id.String(), HostName: fmt.Sprintf("web%06d", instance),
 			AdminUser: "anna", SSHKeys: []string{"ssh-ed25519 AAAA anna"}},
 		Tags: map[string]string{"host": "lab"},

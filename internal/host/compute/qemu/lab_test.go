@@ -13,6 +13,7 @@ import (
 	"github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/compute/drivertest"
 	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/vmss"
 )
 
 // shelf is the images of the lab: one with an agent and one without.
@@ -88,7 +89,7 @@ func labSpec(instance int64) compute.Spec {
 	id := compute.VMID{Set: "6d757374-6572-4000-8000-000000000001", Instance: instance, Disks: 1}
 	return compute.Spec{ID: id, Name: fmt.Sprintf("web_%d", instance), VCPUs: 1, MemoryMB: 96, Image: "sha256:ok", Boots: 1,
 		DataDisks: []compute.Disk{{LUN: 0, SizeGB: 1, Generation: 1}, {LUN: 3, SizeGB: 1, Generation: 1}},
-		NICs:      []compute.NIC{{MAC: id.MAC(0), Port: "port"}},
+		NICs:      []compute.NIC{{MAC: vmss.MAC(vmss.UID(id.Set), vmss.InstanceID(id.Instance), 0), Port: "port"}},
 		Guest:     compute.Guest{InstanceID: id.String(), HostName: fmt.Sprintf("web%06d", instance)}}
 }
 
