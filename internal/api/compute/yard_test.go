@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/muster-vm/muster/internal/api/compute"
 	"github.com/muster-vm/muster/internal/arm"
 	wire "github.com/muster-vm/muster/internal/arm/wire/compute"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/plan"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -117,9 +119,22 @@ func (y *yard) seedSet(n int) {
 	}
 	set.UID, set.Created, set.Revision = yardUID, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), 1
 	y.set = set
+	y.commit(store.Put(store.Networks, yardNetwork.Key(), yardNetwork))
 	y.commit(store.Put(store.ScaleSets, set.Key(), set),
 		store.Put(store.Revisions, vmss.RevisionKey{Set: set.UID, Number: 1}, vmss.Revision{Number: 1, Created: set.Created, Model: model}),
 		store.Put(store.States, set.UID, vmss.State{NextID: vmss.InstanceID(n)}))
+}
+
+// yardNetwork is the virtual network that the set's model names.
+var yardNetwork = network.Resource{
+	ID: resource.In("s", "rg", "Microsoft.Network", "virtualNetworks", "v"), UID: "22222222-2222-2222-2222-222222222222", Kind: network.VirtualNetworkKind, Location: "local",
+	VirtualNetwork: &network.VirtualNetwork{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Subnets: []network.Subnet{{Name: "a", Prefix: netip.MustParsePrefix("10.0.0.0/8")}}},
+}
+
+// reservation is what an instance of the set was given.
+func (y *yard) reservation(space network.Space, name string, id vmss.InstanceID) store.Change {
+	return store.Put(store.Reservations, network.ReservationKey{Space: space, Name: name},
+		network.Reservation{Set: string(y.set.UID), Instance: int64(id), NIC: "nic", Config: "ip"})
 }
 
 // upRow is a running instance and what is seen of it.
@@ -133,12 +148,15 @@ func upRow(i int, model vmss.RevisionNumber) (vmss.Instance, vmss.Observation) {
 // seedRows writes the instances from one id to another.
 func (y *yard) seedRows(from, to int, of func(int) (vmss.Instance, vmss.Observation)) {
 	y.Helper()
-	for i := from; i < to; i += 50 {
+	for i := from; i < to; i += 40 {
 		var changes []store.Change
-		for j := i; j < min(i+50, to); j++ {
+		for j := i; j < min(i+40, to); j++ {
 			row, seen := of(j)
 			key := vmss.InstanceKey{Set: y.set.UID, ID: row.ID}
 			changes = append(changes, store.Put(store.Instances, key, row), store.Put(store.Observations, key, seen))
+			if seen.Address != "" {
+				changes = append(changes, y.reservation(network.AddressSpace(yardNetwork.UID), seen.Address, row.ID))
+			}
 		}
 		y.commit(changes...)
 	}

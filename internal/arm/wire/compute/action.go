@@ -40,7 +40,7 @@ func ParseReimage(body []byte) ([]vmss.InstanceID, error) {
 
 func instanceIDs(doc wire.Document, required Required) ([]vmss.InstanceID, error) {
 	const path = "instanceIds"
-	names := texts(doc, path)
+	names := wire.TextsAt(doc, path)
 	var p wire.Problems
 	if len(names) == 0 && required == MustName {
 		p.Add(wire.InvalidParameter, path, `The required member 'instanceIds' is missing: list the instances, or "*" for all of them.`)

@@ -30,17 +30,17 @@ func readAttached(p *wire.Problems, doc, now wire.Document, limit int, out *vmss
 	if _, given := wire.Get(doc, "properties", "storageProfile", "dataDisks").([]any); !given {
 		return
 	}
-	r := &attachedReader{Problems: p, now: objects(now, "properties", "storageProfile", "dataDisks"), attached: out.Attached, seen: map[int]bool{}, luns: map[int]bool{},
-		storage: storageOf(text(now, "sku", "name"))}
+	r := &attachedReader{Problems: p, now: wire.ObjectsAt(now, "properties", "storageProfile", "dataDisks"), attached: out.Attached, seen: map[int]bool{}, luns: map[int]bool{},
+		storage: storageOf(wire.TextAt(now, "sku", "name"))}
 	var kept []vmss.Disk
-	for i, disk := range objects(doc, "properties", "storageProfile", "dataDisks") {
+	for i, disk := range wire.ObjectsAt(doc, "properties", "storageProfile", "dataDisks") {
 		if d, keep := r.disk(disk, fmt.Sprintf("%s[%d]", dataDisksPath, i)); keep {
 			kept = append(kept, d)
 		}
 	}
 	models := len(r.now) - len(r.attached)
 	for at, disk := range r.now[:models] {
-		if lun, _ := number(disk, "lun"); !r.seen[at] {
+		if lun, _ := wire.NumberAt(disk, "lun"); !r.seen[at] {
 			r.Add(wire.InvalidParameter, dataDisksPath, "The data disk at LUN %d is of the model and cannot be detached from one instance. Send it as it was read, or change the model.", lun)
 		}
 	}
@@ -54,13 +54,13 @@ func readAttached(p *wire.Problems, doc, now wire.Document, limit int, out *vmss
 // disk reads one disk of the body. keep is false for one that is not, or not any
 // more, attached to the instance alone.
 func (r *attachedReader) disk(disk wire.Document, path string) (d vmss.Disk, keep bool) {
-	lun, given := number(disk, "lun")
+	lun, given := wire.NumberAt(disk, "lun")
 	if !given {
 		r.Add(wire.InvalidParameter, path+".lun", "The required member '%s' is missing.", path+".lun")
 		return d, false
 	}
-	at := r.find(lun, text(disk, "name"))
-	switch detach := flag(disk, "toBeDetached"); {
+	at := r.find(lun, wire.TextAt(disk, "name"))
+	switch detach := wire.FlagAt(disk, "toBeDetached"); {
 	case r.luns[lun] && at < 0:
 		r.Add(wire.InvalidParameter, path+".lun", "Two data disks have LUN %d.", lun)
 		return d, false
@@ -90,10 +90,10 @@ func (r *attachedReader) disk(disk wire.Document, path string) (d vmss.Disk, kee
 func (r *attachedReader) find(lun int, name string) int {
 	found := -1
 	for at, disk := range r.now {
-		if n, _ := number(disk, "lun"); n != lun || r.seen[at] {
+		if n, _ := wire.NumberAt(disk, "lun"); n != lun || r.seen[at] {
 			continue
 		}
-		if name != "" && text(disk, "name") == name {
+		if name != "" && wire.TextAt(disk, "name") == name {
 			return at
 		}
 		if found < 0 {
@@ -107,7 +107,7 @@ func (r *attachedReader) find(lun int, name string) int {
 func (r *attachedReader) same(disk, is wire.Document, path string) {
 	node := Instance.Node(dataDisksPath).Elem
 	for _, name := range slices.Sorted(maps.Keys(disk)) {
-		if name == "deleteOption" && text(is, "createOption") == attach && text(disk, name) == "Detach" {
+		if name == "deleteOption" && wire.TextAt(is, "createOption") == attach && wire.TextAt(disk, name) == "Detach" {
 			continue // what becomes of managed disks, though it is not shown
 		}
 		unchanged{Problems: r.Problems, all: true}.check(node.Member(name), disk[name], is[name], path+"."+name)
@@ -120,9 +120,9 @@ func (r *attachedReader) fresh(disk wire.Document, path string, lun int) vmss.Di
 		r.Add(wire.InvalidParameter, path+".lun", "The LUN %d is not between 0 and %d.", lun, maxLUN)
 	}
 	r.others(disk, Instance.Node(dataDisksPath).Elem, path, "name")
-	r.others(object(disk, "managedDisk"), Instance.Node(dataDisksPath+"[].managedDisk"), path+".managedDisk", "id")
-	out := vmss.Disk{LUN: lun, ID: text(disk, "managedDisk", "id"), Caching: cmp.Or(text(disk, "caching"), "None"), StorageType: text(disk, "managedDisk", "storageAccountType")}
-	switch option := text(disk, "createOption"); {
+	r.others(wire.ObjectAt(disk, "managedDisk"), Instance.Node(dataDisksPath+"[].managedDisk"), path+".managedDisk", "id")
+	out := vmss.Disk{LUN: lun, ID: wire.TextAt(disk, "managedDisk", "id"), Caching: cmp.Or(wire.TextAt(disk, "caching"), "None"), StorageType: wire.TextAt(disk, "managedDisk", "storageAccountType")}
+	switch option := wire.TextAt(disk, "createOption"); {
 	case option == "":
 		r.Add(wire.InvalidParameter, path+".createOption", "The required member '%s' is missing: Empty for a new disk, Attach for a managed disk.", path+".createOption")
 	case option == attach && out.ID == "":
@@ -148,10 +148,10 @@ func (r *attachedReader) empty(disk wire.Document, path string) (sizeGB int) {
 	if disk["name"] != nil {
 		r.Add(wire.InvalidParameter, path+".name", "The name of a data disk follows from its instance; leave '%s' out.", path+".name")
 	}
-	if text(disk, "deleteOption") == "Detach" {
+	if wire.TextAt(disk, "deleteOption") == "Detach" {
 		r.Add(wire.InvalidParameter, path+".deleteOption", "A disk of the instance's own is deleted with it; set deleteOption to Delete, or attach a managed disk.")
 	}
-	size, sized := number(disk, sizeMember)
+	size, sized := wire.NumberAt(disk, sizeMember)
 	if !sized || size < 1 || size > maxDiskGB {
 		r.Add(wire.InvalidParameter, path+"."+sizeMember, "A new data disk has a diskSizeGB between 1 and %d.", maxDiskGB)
 	}
@@ -160,13 +160,13 @@ func (r *attachedReader) empty(disk wire.Document, path string) (sizeGB int) {
 
 // managed reads what a managed disk says beside what all do.
 func (r *attachedReader) managed(disk wire.Document, path string, out vmss.Disk) {
-	if id, err := resource.ParseID(out.ID); err == nil && disk["name"] != nil && !strings.EqualFold(text(disk, "name"), id.Name()) {
+	if id, err := resource.ParseID(out.ID); err == nil && disk["name"] != nil && !strings.EqualFold(wire.TextAt(disk, "name"), id.Name()) {
 		r.Add(wire.InvalidParameter, path+".name", "The managed disk is called '%s'; leave '%s' out.", id.Name(), path+".name")
 	}
 	if disk[sizeMember] != nil {
 		r.Add(wire.InvalidParameter, path+"."+sizeMember, "A managed disk has the size it has; leave '%s' out, and enlarge the disk by itself.", path+"."+sizeMember)
 	}
-	if text(disk, "deleteOption") == "Delete" {
+	if wire.TextAt(disk, "deleteOption") == "Delete" {
 		r.Add(wire.InvalidParameter, path+".deleteOption", "Managed disks outlive the instance that has them attached; set deleteOption to Detach.")
 	}
 }
@@ -194,11 +194,11 @@ func ParseAttachDetach(body []byte, is InstanceNow) (vmss.Customization, error) 
 		return vmss.Customization{}, err
 	}
 	var p wire.Problems
-	there := objects(now, "properties", "storageProfile", "dataDisks")
+	there := wire.ObjectsAt(now, "properties", "storageProfile", "dataDisks")
 	kept := detached(&p, doc, out.Attached)
 	taken := map[int]bool{}
 	for _, disk := range there[:len(there)-len(out.Attached)] {
-		lun, _ := number(disk, "lun")
+		lun, _ := wire.NumberAt(disk, "lun")
 		taken[lun] = true
 	}
 	for _, disk := range kept {
@@ -218,8 +218,8 @@ const attachMember, detachMember = "dataDisksToAttach", "dataDisksToDetach"
 // detached returns the disks that stay when those of the body are detached.
 func detached(p *wire.Problems, doc wire.Document, disks []vmss.Disk) []vmss.Disk {
 	kept := slices.Clone(disks)
-	for i, disk := range objects(doc, detachMember) {
-		id, path := text(disk, "diskId"), fmt.Sprintf("%s[%d].diskId", detachMember, i)
+	for i, disk := range wire.ObjectsAt(doc, detachMember) {
+		id, path := wire.TextAt(disk, "diskId"), fmt.Sprintf("%s[%d].diskId", detachMember, i)
 		at := slices.IndexFunc(kept, func(d vmss.Disk) bool { return d.Volume != "" && strings.EqualFold(d.ID, id) })
 		switch {
 		case id == "":
@@ -236,9 +236,9 @@ func detached(p *wire.Problems, doc wire.Document, disks []vmss.Disk) []vmss.Dis
 // attachedAt returns the disks that the body attaches, each at its LUN or at the
 // first that is free.
 func attachedAt(p *wire.Problems, doc wire.Document, taken map[int]bool) (all []vmss.Disk) {
-	disks := objects(doc, attachMember)
+	disks := wire.ObjectsAt(doc, attachMember)
 	for i, disk := range disks {
-		lun, given := number(disk, "lun")
+		lun, given := wire.NumberAt(disk, "lun")
 		path := fmt.Sprintf("%s[%d].lun", attachMember, i)
 		switch {
 		case given && (lun < 0 || lun > maxLUN):
@@ -251,16 +251,16 @@ func attachedAt(p *wire.Problems, doc wire.Document, taken map[int]bool) (all []
 		}
 	}
 	for i, disk := range disks {
-		lun, given := number(disk, "lun")
+		lun, given := wire.NumberAt(disk, "lun")
 		for !given && taken[lun] {
 			lun++
 		}
 		taken[lun] = true
-		id := text(disk, "diskId")
+		id := wire.TextAt(disk, "diskId")
 		if path := fmt.Sprintf("%s[%d].diskId", attachMember, i); id == "" {
 			p.Add(wire.InvalidParameter, path, "The required member '%s' is missing.", path)
 		}
-		all = append(all, vmss.Disk{LUN: lun, ID: id, Caching: cmp.Or(text(disk, "caching"), "None")})
+		all = append(all, vmss.Disk{LUN: lun, ID: id, Caching: cmp.Or(wire.TextAt(disk, "caching"), "None")})
 	}
 	return all
 }

@@ -53,7 +53,7 @@ func ParseInstance(body []byte, is InstanceNow) (vmss.Customization, error) {
 }
 
 func readTags(p *wire.Problems, doc wire.Document, out *vmss.Customization) {
-	given := object(doc, "tags")
+	given := wire.ObjectAt(doc, "tags")
 	if given == nil {
 		return
 	}
@@ -65,7 +65,7 @@ func readTags(p *wire.Problems, doc wire.Document, out *vmss.Customization) {
 }
 
 func readProtection(p *wire.Problems, doc wire.Document, out *vmss.Customization) {
-	policy := object(doc, "properties", "protectionPolicy")
+	policy := wire.ObjectAt(doc, "properties", "protectionPolicy")
 	if policy == nil {
 		return
 	}

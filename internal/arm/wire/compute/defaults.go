@@ -12,31 +12,31 @@ import (
 // its recorded answers show. What follows from the image (osType, diskSizeGB)
 // is added when a document is rendered.
 func fillDefaults(doc wire.Document, set string, windows bool) {
-	fill(sub(doc, "sku"), "tier", tierOf(text(doc, "sku", "name")))
-	if kind := text(doc, "identity", "type"); kind == "" || kind == "None" {
+	fill(sub(doc, "sku"), "tier", tierOf(wire.TextAt(doc, "sku", "name")))
+	if kind := wire.TextAt(doc, "identity", "type"); kind == "" || kind == "None" {
 		delete(doc, "identity") // a set without one does not show that
 	}
 	p := sub(doc, "properties")
 	fill(p, "orchestrationMode", "Uniform")
 	fill(p, "overprovision", true)
 	fill(p, "doNotRunExtensionsOnOverprovisionedVMs", false)
-	if len(texts(doc, "zones")) > 0 {
+	if len(wire.TextsAt(doc, "zones")) > 0 {
 		fill(p, "platformFaultDomainCount", int64(1))
 	}
-	capacity, _ := number(doc, "sku", "capacity")
-	fill(p, "singlePlacementGroup", len(texts(doc, "zones")) == 0 && capacity <= MaxSinglePlacementGroup)
-	if rolling := object(p, "upgradePolicy", "rollingUpgradePolicy"); rolling != nil {
+	capacity, _ := wire.NumberAt(doc, "sku", "capacity")
+	fill(p, "singlePlacementGroup", len(wire.TextsAt(doc, "zones")) == 0 && capacity <= MaxSinglePlacementGroup)
+	if rolling := wire.ObjectAt(p, "upgradePolicy", "rollingUpgradePolicy"); rolling != nil {
 		fillRolling(rolling)
 	}
-	vm := object(p, "virtualMachineProfile")
+	vm := wire.ObjectAt(p, "virtualMachineProfile")
 	if vm == nil {
 		return
 	}
 	fillOS(sub(vm, "osProfile"), set, windows)
-	fillStorage(sub(vm, "storageProfile"), storageOf(text(doc, "sku", "name")))
-	dropDisabledNotices(object(vm, "scheduledEventsProfile"))
-	for _, nic := range objects(vm, "networkProfile", "networkInterfaceConfigurations") {
-		fillNIC(nic, len(objects(vm, "networkProfile", "networkInterfaceConfigurations")) == 1)
+	fillStorage(sub(vm, "storageProfile"), storageOf(wire.TextAt(doc, "sku", "name")))
+	dropDisabledNotices(wire.ObjectAt(vm, "scheduledEventsProfile"))
+	for _, nic := range wire.ObjectsAt(vm, "networkProfile", "networkInterfaceConfigurations") {
+		fillNIC(nic, len(wire.ObjectsAt(vm, "networkProfile", "networkInterfaceConfigurations")) == 1)
 	}
 }
 
@@ -46,10 +46,10 @@ func fillDefaults(doc wire.Document, set string, windows bool) {
 func keepUnchangeable(doc wire.Document, current *Current) {
 	p := sub(doc, "properties")
 	fill(p, "singlePlacementGroup", current.Set.SinglePlacementGroup)
-	if n := current.Set.FaultDomains; n != regionalFaultDomains || len(texts(doc, "zones")) > 0 {
+	if n := current.Set.FaultDomains; n != regionalFaultDomains || len(wire.TextsAt(doc, "zones")) > 0 {
 		fill(p, "platformFaultDomainCount", int64(n))
 	}
-	vm := object(p, "virtualMachineProfile")
+	vm := wire.ObjectAt(p, "virtualMachineProfile")
 	if vm == nil {
 		return // reported as missing
 	}
@@ -81,8 +81,8 @@ func fillOS(os wire.Document, set string, windows bool) {
 	fill(linux, "disablePasswordAuthentication", false)
 	fill(linux, "provisionVMAgent", true)
 	fill(linux, "enableVMAgentPlatformUpdates", false)
-	for _, key := range objects(linux, "ssh", "publicKeys") {
-		fill(key, "path", authorizedKeys(text(os, "adminUsername")))
+	for _, key := range wire.ObjectsAt(linux, "ssh", "publicKeys") {
+		fill(key, "path", authorizedKeys(wire.TextAt(os, "adminUsername")))
 	}
 }
 
@@ -90,12 +90,12 @@ func fillStorage(storage wire.Document, kind string) {
 	disk := sub(storage, "osDisk")
 	fill(disk, "createOption", "FromImage")
 	fill(disk, "caching", "None")
-	if ephemeral := object(disk, "diffDiskSettings"); ephemeral != nil {
+	if ephemeral := wire.ObjectAt(disk, "diffDiskSettings"); ephemeral != nil {
 		fill(ephemeral, "placement", "CacheDisk")
 		fill(sub(disk, "managedDisk"), "storageAccountType", standardStorage) // whatever the size
 	}
 	fill(sub(disk, "managedDisk"), "storageAccountType", kind)
-	for _, data := range objects(storage, "dataDisks") {
+	for _, data := range wire.ObjectsAt(storage, "dataDisks") {
 		fill(data, "caching", "None")
 		fill(sub(data, "managedDisk"), "storageAccountType", kind)
 		fillLimits(data)
@@ -105,8 +105,8 @@ func fillStorage(storage wire.Document, kind string) {
 // fillLimits adds what a data disk may do where its type lets that be chosen and
 // the request leaves both to the server.
 func fillLimits(data wire.Document) {
-	sku := text(data, "managedDisk", "storageAccountType")
-	size, sized := number(data, sizeMember)
+	sku := wire.TextAt(data, "managedDisk", "storageAccountType")
+	size, sized := wire.NumberAt(data, sizeMember)
 	if !sized || !disks.SettableLimits(sku) || data["diskIOPSReadWrite"] != nil || data["diskMBpsReadWrite"] != nil {
 		return
 	}
@@ -150,10 +150,10 @@ func fillNIC(nic wire.Document, only bool) {
 	fill(p, "disableTcpStateTracking", false)
 	fill(sub(p, "dnsSettings"), "dnsServers", []any{})
 	fill(p, "enableIPForwarding", false)
-	for _, ip := range objects(p, "ipConfigurations") {
+	for _, ip := range wire.ObjectsAt(p, "ipConfigurations") {
 		q := sub(ip, "properties")
 		fill(q, "privateIPAddressVersion", "IPv4")
-		if public := object(q, "publicIPAddressConfiguration"); public != nil {
+		if public := wire.ObjectAt(q, "publicIPAddressConfiguration"); public != nil {
 			fill(sub(public, "properties"), "publicIPAddressVersion", "IPv4")
 			fill(sub(public, "properties"), "ipTags", []any{})
 		}

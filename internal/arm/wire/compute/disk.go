@@ -56,14 +56,14 @@ func draftDisk(kind disk.Kind, current *disk.Disk, body []byte, merge func(targe
 	if kind == disk.Image {
 		at = []string{"properties", "storageProfile", "osDisk", "blobUri"}
 	}
-	if d.uri = text(d.doc, at...); d.uri != "" {
+	if d.uri = wire.TextAt(d.doc, at...); d.uri != "" {
 		wire.Set(d.doc, disk.Shown(d.uri), at...)
 	}
 	return d, nil
 }
 
 // Location returns the location that the document names, if any.
-func (d *DiskDraft) Location() string { return text(d.doc, "location") }
+func (d *DiskDraft) Location() string { return wire.TextAt(d.doc, "location") }
 
 // Source returns what the document says the content comes from: its option, the
 // id that is named, and the file. It fails with Invalid; all problems are reported
@@ -101,15 +101,15 @@ var creationMembers = []member{
 const versionType = "Microsoft.Compute/locations/publishers/artifactTypes/offers/skus/versions"
 
 func (d *DiskDraft) creationSource(p *wire.Problems) (source disk.Source) {
-	creation := object(d.doc, "properties", "creationData")
-	option := text(creation, "createOption")
+	creation := wire.ObjectAt(d.doc, "properties", "creationData")
+	option := wire.TextAt(creation, "createOption")
 	if option == "" {
 		p.Add(wire.InvalidParameter, creationPath+".createOption", "The required member '%s' is missing.", creationPath+".createOption")
 		return source
 	}
 	source.Option = disk.Option(option)
 	for _, m := range creationMembers {
-		value, at := text(creation, strings.Split(m.path, ".")...), creationPath+"."+m.path
+		value, at := wire.TextAt(creation, strings.Split(m.path, ".")...), creationPath+"."+m.path
 		switch {
 		case m.option == source.Option && value == "":
 			p.Add(wire.InvalidParameter, at, "The required member '%s' is missing; createOption is %s.", at, option)
@@ -119,7 +119,7 @@ func (d *DiskDraft) creationSource(p *wire.Problems) (source disk.Source) {
 			p.Add(wire.InvalidParameter, at, "'%s' does not go with createOption %s; leave one of them out.", at, option)
 		}
 	}
-	if n, given := number(creation, "logicalSectorSize"); given && n != 512 {
+	if n, given := wire.NumberAt(creation, "logicalSectorSize"); given && n != 512 {
 		p.Add(wire.InvalidParameter, creationPath+".logicalSectorSize", "Disks have sectors of 512 bytes, not of %d; leave logicalSectorSize out.", n)
 	}
 	return source
@@ -136,7 +136,7 @@ var imageMembers = []member{
 func (d *DiskDraft) imageSource(p *wire.Problems) (source disk.Source) {
 	found := ""
 	for _, m := range imageMembers {
-		value, at := text(d.doc, append([]string{"properties"}, strings.Split(m.path, ".")...)...), "properties."+m.path
+		value, at := wire.TextAt(d.doc, append([]string{"properties"}, strings.Split(m.path, ".")...)...), "properties."+m.path
 		if value == "" {
 			continue
 		}

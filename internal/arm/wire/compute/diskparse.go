@@ -55,10 +55,10 @@ type diskParser struct {
 
 // common reads what all kinds have.
 func (p *diskParser) common(out *disk.Disk) {
-	if text(p.doc, "location") == "" {
+	if wire.TextAt(p.doc, "location") == "" {
 		p.Add(wire.InvalidParameter, "location", "The required member 'location' is missing.")
 	}
-	out.Location = plainLocation(text(p.doc, "location"))
+	out.Location = plainLocation(wire.TextAt(p.doc, "location"))
 	p.doc["location"] = out.Location
 	q := parser{Problems: p.Problems, doc: p.doc, in: Input{Zones: p.in.Zones}}
 	out.Tags, out.Zones = q.tags(), q.zones()
@@ -73,7 +73,7 @@ func (p *diskParser) had() int { return max(p.was.SizeGB, p.in.SizeGB) }
 
 // size reads diskSizeGB, which may be left out where there is a source.
 func (p *diskParser) size(doc wire.Document, path string, out *disk.Disk) {
-	size, given := number(doc, sizeMember)
+	size, given := wire.NumberAt(doc, sizeMember)
 	if !given {
 		if out.Source.Option == disk.Empty && p.was == nil {
 			p.Add(wire.InvalidParameter, path, "The required member '%s' is missing; an Empty disk has a size.", path)
@@ -96,11 +96,11 @@ func (p *diskParser) size(doc wire.Document, path string, out *disk.Disk) {
 func (p *diskParser) disk(out *disk.Disk) {
 	props := sub(p.doc, "properties")
 	p.size(props, "properties."+sizeMember, out)
-	sku, err := disk.ParseSKU(p.kind, text(p.doc, "sku", "name"))
+	sku, err := disk.ParseSKU(p.kind, wire.TextAt(p.doc, "sku", "name"))
 	p.AddFrom(err, "sku.name")
 	out.SKU = sku
 	sub(p.doc, "sku")["name"] = sku
-	if os := text(props, "osType"); os != "" || p.was != nil {
+	if os := wire.TextAt(props, "osType"); os != "" || p.was != nil {
 		out.OSType = os
 	} else {
 		out.OSType = p.in.OSType
@@ -116,20 +116,20 @@ func (p *diskParser) disk(out *disk.Disk) {
 
 // limit reads what a disk may do. The size that counts is the one it will have.
 func (p *diskParser) limit(props wire.Document, out *disk.Disk) {
-	if n, given := number(props, "maxShares"); given && n != 1 {
+	if n, given := wire.NumberAt(props, "maxShares"); given && n != 1 {
 		p.Add(wire.InvalidParameter, "properties.maxShares", "Disks are not shared between instances; set maxShares to 1 or leave it out.")
 	}
 	if disk.SettableLimits(out.SKU) && out.OSType != "" {
 		p.Add(wire.InvalidParameter, "sku.name", "A disk of type %s is for data only; choose another type, or leave osType out.", out.SKU)
 	}
 	size := max(out.SizeGB, p.in.SizeGB)
-	iops, _ := number(props, "diskIOPSReadWrite")
-	mbps, _ := number(props, "diskMBpsReadWrite")
+	iops, _ := wire.NumberAt(props, "diskIOPSReadWrite")
+	mbps, _ := wire.NumberAt(props, "diskMBpsReadWrite")
 	asked := disk.Limit{IOPS: iops, MBps: mbps}
 	p.dropShown(props, out, &asked)
 	p.AddFrom(under("properties", disk.CheckLimit(out.SKU, size, asked)), "properties")
 	out.Limit = asked
-	tier := text(props, "tier")
+	tier := wire.TextAt(props, "tier")
 	raised, err := disk.LimitOfTier(out.SKU, size, tier)
 	if p.was != nil && strings.EqualFold(tier, disk.TierOf(p.was.SKU, p.had())) {
 		raised, err = disk.Limit{}, nil // what was shown, maybe before the size or type changed
@@ -177,7 +177,7 @@ func (p *diskParser) image(out *disk.Disk) {
 	props := sub(p.doc, "properties")
 	os := sub(sub(props, "storageProfile"), "osDisk")
 	p.size(os, osDiskPath+"."+sizeMember, out)
-	given := text(os, "osType")
+	given := wire.TextAt(os, "osType")
 	switch {
 	case given == "" && p.in.OSType == "" && p.was == nil:
 		p.Add(wire.InvalidParameter, osDiskPath+".osType", "The required member '%s' is missing: Linux or Windows.", osDiskPath+".osType")

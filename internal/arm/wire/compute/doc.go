@@ -16,8 +16,8 @@
 // Conflict with code PropertyChangeNotAllowed for what cannot change; several
 // problems come together as details.
 //
-// [RenderScaleSet], [InstanceRenderer], [RenderSetInstanceView], [RenderNIC] and
-// [RenderSizes] write what Azure answers; none of them ever writes a secret
-// (but userData, where it is asked for). [ParseInstance] reads the body of an
+// [RenderScaleSet], [InstanceRenderer], [RenderSetInstanceView] and [RenderSizes]
+// write what Azure answers; none of them ever writes a secret (but userData, where
+// it is asked for). Network cards are package nic's. [ParseInstance] reads the body of an
 // instance-level PUT; [ParseInstanceIDs] and [ParseReimage] those of actions.
 package compute

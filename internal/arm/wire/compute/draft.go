@@ -120,61 +120,19 @@ func dropNulls(v any) any {
 }
 
 // Location returns the location that the document names, if any.
-func (d *Draft) Location() string { return text(d.doc, "location") }
+func (d *Draft) Location() string { return wire.TextAt(d.doc, "location") }
 
 // Size returns the VM size that the document names, if any.
-func (d *Draft) Size() string { return text(d.doc, "sku", "name") }
+func (d *Draft) Size() string { return wire.TextAt(d.doc, "sku", "name") }
 
 // Image returns what the image reference says: publisher, offer, SKU and
 // version, or an id. It is the zero Image if there is no reference.
 func (d *Draft) Image() vmss.Image {
 	ref, _ := wire.Get(d.doc, "properties", "virtualMachineProfile", "storageProfile", "imageReference").(map[string]any)
 	return vmss.Image{
-		Publisher: text(ref, "publisher"), Offer: text(ref, "offer"), SKU: text(ref, "sku"),
-		Version: text(ref, "version"), ID: text(ref, "id"),
+		Publisher: wire.TextAt(ref, "publisher"), Offer: wire.TextAt(ref, "offer"), SKU: wire.TextAt(ref, "sku"),
+		Version: wire.TextAt(ref, "version"), ID: wire.TextAt(ref, "id"),
 	}
-}
-
-func text(doc wire.Document, path ...string) string {
-	s, _ := wire.Get(doc, path...).(string)
-	return s
-}
-
-func flag(doc wire.Document, path ...string) bool {
-	b, _ := wire.Get(doc, path...).(bool)
-	return b
-}
-
-func number(doc wire.Document, path ...string) (n int, given bool) {
-	i, given := wire.Get(doc, path...).(int64)
-	return int(i), given
-}
-
-func object(doc wire.Document, path ...string) wire.Document {
-	m, _ := wire.Get(doc, path...).(map[string]any)
-	return m
-}
-
-func objects(doc wire.Document, path ...string) []wire.Document {
-	list, _ := wire.Get(doc, path...).([]any)
-	var out []wire.Document
-	for _, v := range list {
-		if m, ok := v.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-func texts(doc wire.Document, path ...string) []string {
-	list, _ := wire.Get(doc, path...).([]any)
-	var out []string
-	for _, v := range list {
-		if s, ok := v.(string); ok {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 // fill sets a member that is not there.

@@ -65,15 +65,15 @@ func NewInstanceRenderer(set vmss.ScaleSet, revision vmss.Revision) (*InstanceRe
 	r.sku = append(appendText(r.sku, `,"tier":`, set.SKU.Tier), '}')
 	r.network = append([]byte(`"networkProfileConfiguration":`), Instance.Node("properties.networkProfileConfiguration").
 		Append(nil, map[string]any{"networkInterfaceConfigurations": wire.Get(vm, "networkProfile", "networkInterfaceConfigurations")})...)
-	ref := object(vm, "storageProfile", "imageReference")
+	ref := wire.ObjectAt(vm, "storageProfile", "imageReference")
 	if ref != nil && revision.Model.Image.Exact != "" {
 		ref["exactVersion"] = revision.Model.Image.Exact
 	}
 	r.image = Instance.Node("properties.storageProfile.imageReference").Append(nil, ref)
-	if diff := object(vm, "storageProfile", "osDisk", "diffDiskSettings"); diff != nil {
+	if diff := wire.ObjectAt(vm, "storageProfile", "osDisk", "diffDiskSettings"); diff != nil {
 		r.ephemeral = Instance.Node("properties.storageProfile.osDisk.diffDiskSettings").Append([]byte(`,"diffDiskSettings":`), diff)
 	}
-	os := object(vm, "osProfile")
+	os := wire.ObjectAt(vm, "osProfile")
 	delete(os, "computerNamePrefix")
 	r.osProfile = Instance.Node("properties.osProfile").Append(nil, os)
 	return r, nil
@@ -302,6 +302,3 @@ func AppendPage(b []byte, values [][]byte, next string) []byte {
 	}
 	return append(appendTextIf(append(b, ']'), `,"nextLink":`, next), '}')
 }
-
-// macOf writes a MAC address as Azure does: upper case with hyphens.
-func macOf(mac string) string { return strings.ToUpper(strings.ReplaceAll(mac, ":", "-")) }

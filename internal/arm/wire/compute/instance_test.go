@@ -116,27 +116,6 @@ func TestViewOfADeallocatedInstanceNamesNoComputer(t *testing.T) {
 	}
 }
 
-func TestNICsShowWhatTheHostReported(t *testing.T) {
-	r := renderer(t, withDisks(t))
-	raw, err := r.RenderNIC(running(1), "SS11C1FE4nic")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := string(raw)
-	for _, want := range []string{
-		`"name":"ss11c1fe4Nic"`, `"privateIPAddress":"10.0.0.4"`, `"macAddress":"02-4D-00-00-00-01"`, `"primary":true`,
-		`/virtualMachines/1/networkInterfaces/ss11c1fe4Nic/ipConfigurations/ss11c1fe4IPConfig"`, `"loadBalancerBackendAddressPools":[{"id":`,
-	} {
-		if !strings.Contains(s, want) {
-			t.Errorf("%s is not in %s", want, s)
-		}
-	}
-	plain(t, raw)
-	if _, err := r.RenderNIC(running(1), "other"); !resource.Is(err, resource.NotFound) {
-		t.Errorf("got %v, want NotFound", err)
-	}
-}
-
 func TestAnInstanceSentBackAsItWasReadIsAccepted(t *testing.T) {
 	r := renderer(t, withDisks(t))
 	now := r.Render(running(4), compute.InstanceOptions{View: true})

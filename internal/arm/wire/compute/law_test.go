@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/muster-vm/muster/internal/arm/wire/compute"
+	"github.com/muster-vm/muster/internal/arm/wire/compute/nic"
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
@@ -126,7 +127,7 @@ func TestNoSecretIsEverWritten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nics, err := r.RenderNICs(running(0))
+		cards, err := nic.NewRenderer(c.Set, c.Model, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -134,7 +135,7 @@ func TestNoSecretIsEverWritten(t *testing.T) {
 			set, r.Render(running(0), compute.InstanceOptions{View: true}), c.Set.Document, c.Model.Document,
 			fmt.Appendf(nil, "%v %+v %#v", c.Model.OS, c.Model, c.Model.OS.Secrets),
 		}
-		written = append(written, nics...)
+		written = append(written, cards.NICs(nic.Input{})...)
 		for _, raw := range written {
 			if bytes.Contains(raw, []byte(marker)) || bytes.Contains(raw, []byte(encoded)) {
 				t.Fatalf("a secret is in %s", raw)

@@ -15,14 +15,14 @@ import (
 const osPath = profilePath + ".osProfile"
 
 func (p *parser) osProfile(vm wire.Document) vmss.OSProfile {
-	os := object(vm, "osProfile")
+	os := wire.ObjectAt(vm, "osProfile")
 	out := vmss.OSProfile{
-		ComputerNamePrefix: text(os, "computerNamePrefix"),
-		AdminUsername:      text(os, "adminUsername"),
+		ComputerNamePrefix: wire.TextAt(os, "computerNamePrefix"),
+		AdminUsername:      wire.TextAt(os, "adminUsername"),
 		Secrets: vmss.Secrets{
-			AdminPassword: text(os, "adminPassword"),
-			CustomData:    p.blob(text(os, "customData"), osPath+".customData"),
-			UserData:      p.blob(text(vm, "userData"), profilePath+".userData"),
+			AdminPassword: wire.TextAt(os, "adminPassword"),
+			CustomData:    p.blob(wire.TextAt(os, "customData"), osPath+".customData"),
+			UserData:      p.blob(wire.TextAt(vm, "userData"), profilePath+".userData"),
 		},
 	}
 	p.AddFrom(vmss.CheckComputerNamePrefix(out.ComputerNamePrefix), osPath+".computerNamePrefix")
@@ -33,8 +33,8 @@ func (p *parser) osProfile(vm wire.Document) vmss.OSProfile {
 	if os["windowsConfiguration"] != nil {
 		p.Add(wire.InvalidParameter, osPath+".windowsConfiguration", "windowsConfiguration needs a Windows image; leave it out.")
 	}
-	linux := object(os, "linuxConfiguration")
-	out.PasswordLogin = !flag(linux, "disablePasswordAuthentication")
+	linux := wire.ObjectAt(os, "linuxConfiguration")
+	out.PasswordLogin = !wire.FlagAt(linux, "disablePasswordAuthentication")
 	out.SSHKeys = p.sshKeys(linux, out.AdminUsername)
 	p.linux(out)
 	return out
@@ -145,9 +145,9 @@ func (p *parser) password(password string, low, high int) {
 
 func (p *parser) sshKeys(linux wire.Document, user string) []vmss.SSHKey {
 	var out []vmss.SSHKey
-	for i, key := range objects(linux, "ssh", "publicKeys") {
+	for i, key := range wire.ObjectsAt(linux, "ssh", "publicKeys") {
 		at := fmt.Sprintf("%s.linuxConfiguration.ssh.publicKeys[%d]", osPath, i)
-		k := vmss.SSHKey{Path: text(key, "path"), Data: strings.TrimSpace(text(key, "keyData"))}
+		k := vmss.SSHKey{Path: wire.TextAt(key, "path"), Data: strings.TrimSpace(wire.TextAt(key, "keyData"))}
 		if k.Path != authorizedKeys(user) {
 			p.Add(wire.InvalidParameter, at+".path", "The path '%s' is not supported: SSH keys go to %s.", k.Path, authorizedKeys(user))
 		}

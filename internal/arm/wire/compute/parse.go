@@ -85,23 +85,23 @@ func (p *parser) set() vmss.ScaleSet {
 	} else {
 		set.ID = p.in.ID
 	}
-	props := object(p.doc, "properties")
-	set.Location = plainLocation(text(p.doc, "location"))
+	props := wire.ObjectAt(p.doc, "properties")
+	set.Location = plainLocation(wire.TextAt(p.doc, "location"))
 	p.doc["location"] = set.Location
 	set.Tags = p.tags()
 	set.SKU = p.sku()
-	set.Zones, set.ZoneBalance, set.SinglePlacementGroup = p.zones(), flag(props, "zoneBalance"), flag(props, "singlePlacementGroup")
+	set.Zones, set.ZoneBalance, set.SinglePlacementGroup = p.zones(), wire.FlagAt(props, "zoneBalance"), wire.FlagAt(props, "singlePlacementGroup")
 	set.FaultDomains = p.faultDomains(set)
-	set.Overprovision = flag(props, "overprovision")
-	set.Upgrade = vmss.UpgradePolicy{Mode: vmss.UpgradeMode(text(props, "upgradePolicy", "mode"))}
-	set.ScaleIn = p.scaleIn(object(props, "scaleInPolicy"))
+	set.Overprovision = wire.FlagAt(props, "overprovision")
+	set.Upgrade = vmss.UpgradePolicy{Mode: vmss.UpgradeMode(wire.TextAt(props, "upgradePolicy", "mode"))}
+	set.ScaleIn = p.scaleIn(wire.ObjectAt(props, "scaleInPolicy"))
 	p.placement(set)
-	p.rolling(object(props, "upgradePolicy", "rollingUpgradePolicy"))
+	p.rolling(wire.ObjectAt(props, "upgradePolicy", "rollingUpgradePolicy"))
 	return set
 }
 
 func (p *parser) tags() map[string]string {
-	given := object(p.doc, "tags")
+	given := wire.ObjectAt(p.doc, "tags")
 	if given == nil {
 		return nil
 	}
@@ -114,7 +114,7 @@ func (p *parser) tags() map[string]string {
 }
 
 func (p *parser) sku() vmss.SKU {
-	capacity, _ := number(p.doc, "sku", "capacity")
+	capacity, _ := wire.NumberAt(p.doc, "sku", "capacity")
 	limit := p.in.MaxCapacity
 	if limit == 0 {
 		limit = DefaultMaxCapacity
@@ -122,8 +122,8 @@ func (p *parser) sku() vmss.SKU {
 	if capacity < 0 || capacity > limit {
 		p.Add(wire.InvalidParameter, "sku.capacity", "The capacity %d is not between 0 and %d.", capacity, limit)
 	}
-	sku := object(p.doc, "sku")
-	tier := text(sku, "tier")
+	sku := wire.ObjectAt(p.doc, "sku")
+	tier := wire.TextAt(sku, "tier")
 	for _, known := range []string{"Standard", "Basic"} {
 		if strings.EqualFold(tier, known) {
 			tier, sku["tier"] = known, known
@@ -132,15 +132,15 @@ func (p *parser) sku() vmss.SKU {
 	if tier != "Standard" && tier != "Basic" {
 		p.Add(wire.InvalidParameter, "sku.tier", "The tier '%s' is not Standard or Basic.", tier)
 	}
-	return vmss.SKU{Name: text(sku, "name"), Tier: tier, Capacity: capacity}
+	return vmss.SKU{Name: wire.TextAt(sku, "name"), Tier: tier, Capacity: capacity}
 }
 
 func (p *parser) scaleIn(policy wire.Document) vmss.ScaleInPolicy {
 	out := vmss.ScaleInPolicy{
-		Rule: vmss.ScaleInDefault, ForceDeletion: flag(policy, "forceDeletion"),
-		PrioritizeUnhealthyVM: flag(policy, "prioritizeUnhealthyVMs"),
+		Rule: vmss.ScaleInDefault, ForceDeletion: wire.FlagAt(policy, "forceDeletion"),
+		PrioritizeUnhealthyVM: wire.FlagAt(policy, "prioritizeUnhealthyVMs"),
 	}
-	rules := texts(policy, "rules")
+	rules := wire.TextsAt(policy, "rules")
 	if len(rules) > 1 {
 		p.Add(wire.InvalidParameter, "properties.scaleInPolicy.rules", "A scale set has one scale-in rule; %d were given.", len(rules))
 	}
@@ -153,7 +153,7 @@ func (p *parser) scaleIn(policy wire.Document) vmss.ScaleInPolicy {
 // rolling checks the ranges of what a later change to mode Rolling would use.
 func (p *parser) rolling(policy wire.Document) {
 	for name, low := range map[string]int{"maxBatchInstancePercent": 5, "maxUnhealthyInstancePercent": 5, "maxUnhealthyUpgradedInstancePercent": 0} {
-		if n, given := number(policy, name); given && (n < low || n > 100) {
+		if n, given := wire.NumberAt(policy, name); given && (n < low || n > 100) {
 			path := "properties.upgradePolicy.rollingUpgradePolicy." + name
 			p.Add(wire.InvalidParameter, path, "'%s' must be between %d and 100.", path, low)
 		}
@@ -191,25 +191,25 @@ func (p *parser) unchangeable() {
 		}
 	}
 	const again = "Create another scale set instead."
-	change("location", text(p.doc, "location") != plainLocation(was.Set.Location), again)
-	if n, given := number(p.doc, "properties", "platformFaultDomainCount"); given {
+	change("location", wire.TextAt(p.doc, "location") != plainLocation(was.Set.Location), again)
+	if n, given := wire.NumberAt(p.doc, "properties", "platformFaultDomainCount"); given {
 		change("properties.platformFaultDomainCount", n != was.Set.FaultDomains, again)
 	}
-	change("properties.singlePlacementGroup", flag(p.doc, "properties", "singlePlacementGroup") && !was.Set.SinglePlacementGroup,
+	change("properties.singlePlacementGroup", wire.FlagAt(p.doc, "properties", "singlePlacementGroup") && !was.Set.SinglePlacementGroup,
 		"It can be changed from true to false only.")
 	for _, zone := range was.Set.Zones {
-		if !slices.Contains(texts(p.doc, "zones"), zone) {
+		if !slices.Contains(wire.TextsAt(p.doc, "zones"), zone) {
 			change("zones", true, "Zones can be added, not removed: zone "+zone+" is missing.")
 			break
 		}
 	}
-	vm := object(p.doc, "properties", "virtualMachineProfile")
+	vm := wire.ObjectAt(p.doc, "properties", "virtualMachineProfile")
 	change("properties.virtualMachineProfile.osProfile.computerNamePrefix",
-		text(vm, "osProfile", "computerNamePrefix") != was.Model.OS.ComputerNamePrefix, again)
+		wire.TextAt(vm, "osProfile", "computerNamePrefix") != was.Model.OS.ComputerNamePrefix, again)
 	change("properties.virtualMachineProfile.storageProfile.osDisk.managedDisk.storageAccountType",
-		text(vm, "storageProfile", "osDisk", "managedDisk", "storageAccountType") != was.Model.OSDisk.StorageType, again)
+		wire.TextAt(vm, "storageProfile", "osDisk", "managedDisk", "storageAccountType") != was.Model.OSDisk.StorageType, again)
 	change("properties.virtualMachineProfile.storageProfile.osDisk.diffDiskSettings",
-		(text(vm, "storageProfile", "osDisk", "diffDiskSettings", "option") != "") != was.Model.OSDisk.Ephemeral, again)
+		(wire.TextAt(vm, "storageProfile", "osDisk", "diffDiskSettings", "option") != "") != was.Model.OSDisk.Ephemeral, again)
 }
 
 // plainLocation names a location as Azure stores it: "West US" is westus.

@@ -11,7 +11,7 @@ import (
 var defaultZones = []string{"1", "2", "3"}
 
 func (p *parser) zones() []string {
-	zones, known := texts(p.doc, "zones"), p.in.Zones
+	zones, known := wire.TextsAt(p.doc, "zones"), p.in.Zones
 	if known == nil {
 		known = defaultZones
 	}
@@ -32,7 +32,7 @@ const regionalFaultDomains = 5
 
 // faultDomains reads platformFaultDomainCount.
 func (p *parser) faultDomains(set vmss.ScaleSet) int {
-	n, given := number(p.doc, "properties", "platformFaultDomainCount")
+	n, given := wire.NumberAt(p.doc, "properties", "platformFaultDomainCount")
 	if !given {
 		n = regionalFaultDomains
 	}

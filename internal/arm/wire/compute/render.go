@@ -73,7 +73,7 @@ func renderProfile(model vmss.Model) (wire.Document, error) {
 	if size := osDiskSize(model); size > 0 {
 		disk["diskSizeGB"] = int64(size)
 	}
-	if w := object(vm, "osProfile", "windowsConfiguration"); w != nil {
+	if w := wire.ObjectAt(vm, "osProfile", "windowsConfiguration"); w != nil {
 		w["enableVMAgentPlatformUpdates"] = false
 	}
 	return vm, nil

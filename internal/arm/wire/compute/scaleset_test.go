@@ -37,7 +37,9 @@ func TestACreateBodyOfTheCLIBecomesASet(t *testing.T) {
 			OSDisk: vmss.Disk{Caching: "ReadWrite", StorageType: "Premium_LRS"},
 			NICs: []vmss.NIC{{Name: "ss11c1fe4Nic", Primary: true, IPConfigs: []vmss.IPConfig{{
 				Name: "ss11c1fe4IPConfig", Primary: true,
-				Subnet: "/subscriptions/s/resourceGroups/rg1/providers/Microsoft.Network/virtualNetworks/ss1VNET/subnets/ss1Subnet",
+				Subnet:   "/subscriptions/s/resourceGroups/rg1/providers/Microsoft.Network/virtualNetworks/ss1VNET/subnets/ss1Subnet",
+				Pools:    []string{"/subscriptions/s/resourceGroups/rg1/providers/Microsoft.Network/loadBalancers/ss1LB/backendAddressPools/ss1LBBEPool"},
+				NATPools: []string{"/subscriptions/s/resourceGroups/rg1/providers/Microsoft.Network/loadBalancers/ss1LB/inboundNatPools/ss1LBNatPool"},
 			}}}},
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
+	"github.com/muster-vm/muster/internal/arm/wire/compute/nic"
 )
 
 // since lists the members of a scale set that are written without being asked
@@ -20,7 +21,7 @@ var since = []struct{ version, path string }{
 	{"2021-11-01", "properties.timeCreated"},
 	{"2022-08-01", profilePath + ".osProfile.linuxConfiguration.enableVMAgentPlatformUpdates"},
 	{"2022-08-01", profilePath + ".osProfile.windowsConfiguration.enableVMAgentPlatformUpdates"},
-	{"2022-08-01", nicsPath + "[].properties.disableTcpStateTracking"},
+	{"2022-08-01", nic.Path + "[].properties.disableTcpStateTracking"},
 	{"2022-11-01", "properties.upgradePolicy.rollingUpgradePolicy.maxSurge"},
 	{"2022-11-01", "properties.upgradePolicy.rollingUpgradePolicy.rollbackFailedInstancesOnPolicyBreach"},
 	{"2023-09-01", "etag"},
@@ -44,7 +45,7 @@ func hide(doc wire.Document, path string) {
 		wire.Remove(doc, names...)
 		return
 	}
-	for _, element := range objects(doc, names...) {
+	for _, element := range wire.ObjectsAt(doc, names...) {
 		hide(element, rest)
 	}
 }
