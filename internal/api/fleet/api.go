@@ -6,8 +6,10 @@ package fleet
 
 import (
 	"context"
+	"slices"
 
 	"github.com/muster-vm/muster/internal/arm"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/plan"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -20,13 +22,15 @@ const Namespace = "Muster.Fleet"
 // Versions are the api-versions of the namespace, newest first.
 var Versions = []string{"2026-11-01"}
 
-// API answers for the namespace. All members but Prices and Streams are needed.
+// API answers for the namespace. All members but Prices, Streams and Program are
+// needed.
 type API struct {
 	Store   *store.Store
 	Explain func(uid vmss.UID) []plan.Blocked                                             // what is wanted for a set and not done, and why
 	Set     func(ctx context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) // the one that a path names; NotFound
 	Prices  *vmss.Prices                                                                  // nil if the server has none
 	Streams *Streams                                                                      // nil if nobody shall reach into instances
+	Program func(key network.Key) (network.Program, error)                                // of a virtual network, as it is now; NotFound. nil if there are no virtual networks
 }
 
 // Routes lists the operations.
@@ -35,12 +39,12 @@ func (a *API) Routes() []arm.Route {
 	route := func(path, action string, h arm.Handler) arm.Route {
 		return arm.Route{Method: "GET", Path: below + path, Action: Namespace + action, Handler: h, Versions: Versions}
 	}
-	return append(a.streamRoutes(), []arm.Route{
+	return slices.Concat(a.streamRoutes(), a.pathRoutes(), []arm.Route{
 		route("/costs", "/costs/read", a.getCosts),
 		route("/explanations", "/explanations/read", a.listExplanations),
 		route("/revisions", "/revisions/read", a.listRevisions),
 		route("/revisions/{revision}", "/revisions/read", a.getRevision),
-	}...)
+	})
 }
 
 // item is a resource of the namespace.
