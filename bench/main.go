@@ -38,6 +38,7 @@ type target struct {
 var targets = []target{
 	{"P1", (*bench).coldStart}, {"P3", (*bench).scaleOut}, {"P4", (*bench).memory}, {"P5", (*bench).page},
 	{"P6", (*bench).wholeList}, {"P10", (*bench).restart}, {"P12", (*bench).getRate},
+	{"probes", (*bench).probes},
 }
 
 // bench is one run of the benchmark.
@@ -66,6 +67,9 @@ func run() int {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if port := os.Getenv(probeEnv); port != "" {
+		return probeOnly(ctx, port)
+	}
 	if b.dir == "" {
 		return enclose(ctx)
 	}
