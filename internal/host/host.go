@@ -7,6 +7,7 @@ package host
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/metrics"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -34,6 +36,12 @@ type Options struct {
 	Metrics *metrics.Recorder                                      // hears what machines use; nil for nobody
 	Observe func(controller string, took time.Duration, err error) // hears of every reconcile; nil for nobody
 	NoLimit bool                                                   // disks may do what the host's can, and not what their type and size allow
+
+	PublicPrefix netip.Prefix // the public addresses that instances get theirs from; zero for none
+	Ledger       *Ledger      // shared by the hosts of a process; nil for one of its own
+	// Settle returns when everything that was committed so far has been applied to
+	// the virtual network; nil when there is nobody to wait for.
+	Settle func(ctx context.Context, uid network.UID) error
 }
 
 // Host carries out the rows of one host. Make it with New, then Run it.
@@ -54,6 +62,9 @@ func New(o Options) *Host {
 	if o.Grace == 0 {
 		o.Grace = 30 * time.Second
 	}
+	if o.Ledger == nil {
+		o.Ledger = NewLedger(o.Store)
+	}
 	h := &Host{Options: o, driver: inspect(o.Driver)}
 	h.room = room{vcpus: o.VCPUs, memory: o.Memory, taken: map[vmss.InstanceKey]claim{}}
 	h.journal = journal{store: o.Store, fence: o.Lease.Held(), log: o.Log, pending: map[vmss.InstanceKey]vmss.Observation{}, wake: make(chan struct{}, 1)}
@@ -63,6 +74,7 @@ func New(o Options) *Host {
 		n.Notify(func(id compute.VMID) { h.controller.Poke(keyOf(id)) })
 	}
 	store.OnChange(o.Store, store.Instances, h.controller.Poke)
+	store.OnChange(o.Store, store.Networks, h.pokeMembers)
 	return h
 }
 

@@ -3,7 +3,6 @@ package host
 import (
 	"cmp"
 	"context"
-	"net/netip"
 	"time"
 
 	"github.com/muster-vm/muster/internal/host/compute"
@@ -38,6 +37,9 @@ func (h *Host) Reconcile(ctx context.Context, key vmss.InstanceKey) (time.Time, 
 	if err == nil {
 		step = plan.Instance(s.row, s.seen, s.machine(), time.Now())
 		err = h.do(ctx, &s, step)
+		if err == nil && step.Settled && s.vm != nil && s.row.Power == vmss.PowerRunning && isNetworked(s.rev.Model) {
+			err = h.catchUp(ctx, &s)
+		}
 	}
 	if ctx.Err() != nil {
 		return time.Time{}, nil //nolint:nilerr // shutting down: nothing that was cut short counts as a failure
@@ -76,26 +78,15 @@ func (h *Host) look(ctx context.Context, key vmss.InstanceKey, row vmss.Instance
 	if row.Deleting {
 		return s, nil
 	}
-	if err == nil && s.vm != nil && s.seen.Address == "" {
+	if err == nil && s.vm != nil && s.seen.Address == "" && (s.hasItsCards() || !isNetworked(s.rev.Model)) {
 		err = h.attach(ctx, &s) // it was made, and a crash came before anybody wrote down its address
 	}
 	return s, err
 }
 
-// attach reserves the addresses of the instance's cards, or finds those that it
-// has.
-func (h *Host) attach(ctx context.Context, s *scene) error {
-	for i, p := range ports(s.spec) {
-		lease, err := h.Fabric.Attach(ctx, p)
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			s.seen.Address, s.seen.MAC = addressOf(lease.Address), p.MAC
-		}
-	}
-	return nil
-}
+// hasItsCards reports whether the machine has the cards that row and model ask for.
+// One that has not is made again before it gets addresses.
+func (s *scene) hasItsCards() bool { return s.vm.Hash == s.spec.Hash() }
 
 // machine shows the planner what the driver has.
 func (s *scene) machine() *plan.Machine {
@@ -141,13 +132,6 @@ func (h *Host) make(ctx context.Context, fence compute.Fence, s *scene) error {
 	return h.Driver.Create(ctx, fence, s.spec)
 }
 
-func addressOf(p netip.Prefix) string {
-	if !p.IsValid() {
-		return ""
-	}
-	return p.Addr().String()
-}
-
 // maxNICs is how many network cards an instance has at most.
 const maxNICs = 8
 
@@ -157,10 +141,11 @@ func (h *Host) forget(ctx context.Context, fence compute.Fence, s *scene) error 
 	if err := h.Driver.Delete(ctx, fence, id, compute.All); err != nil {
 		return err
 	}
-	for nic := range maxNICs {
-		if err := h.Fabric.Detach(ctx, vmss.PortName(s.key.Set, s.key.ID, nic)); err != nil {
-			return err
-		}
+	if err := h.detach(ctx, s.key); err != nil {
+		return err
+	}
+	if err := h.giveBack(ctx, s.key); err != nil {
+		return err
 	}
 	h.room.release(s.key)
 	return nil

@@ -40,7 +40,11 @@ func (h *Host) spec(set vmss.ScaleSet, row vmss.Instance, rev vmss.Revision) (co
 		return s, resource.Errorf(resource.Invalid, "InvalidParameter", "A data disk that is attached to instance %s alone has the LUN of one in its model. Detach it, and attach it at another LUN.", row.ID)
 	}
 	for i := range max(1, len(m.NICs)) {
-		s.NICs = append(s.NICs, compute.NIC{MAC: vmss.MAC(set.UID, row.ID, i), Port: vmss.PortName(set.UID, row.ID, i)})
+		c := compute.NIC{MAC: vmss.MAC(set.UID, row.ID, i), Port: vmss.PortName(set.UID, row.ID, i)}
+		if i < len(m.NICs) {
+			c.Network = placeOf(m.NICs[i])
+		}
+		s.NICs = append(s.NICs, c)
 	}
 	s.Guest = compute.Guest{InstanceID: id.String(), HostName: vmss.ComputerName(m.OS.ComputerNamePrefix, row.ID),
 		AdminUser: m.OS.AdminUsername, CustomData: m.OS.Secrets.CustomData}
@@ -98,6 +102,27 @@ func (h *Host) passwordHash(key vmss.RevisionKey, password string) string {
 	hash := guest.CryptSHA512(password, hex.EncodeToString(salt[:8]))
 	h.hashes.Store(key, hash)
 	return hash
+}
+
+// placeOf writes down where in virtual networks a card is: its name, then each
+// address's name and subnet, the primary one first.
+func placeOf(n vmss.NIC) string {
+	at := make([]string, 0, len(n.IPConfigs))
+	for i, c := range n.IPConfigs {
+		if c.Subnet == "" {
+			continue
+		}
+		one := c.Name + "=" + strings.ToLower(c.Subnet)
+		if i == primaryConfig(n) {
+			at = slices.Insert(at, 0, one)
+			continue
+		}
+		at = append(at, one)
+	}
+	if len(at) == 0 {
+		return ""
+	}
+	return n.Name + " " + strings.Join(at, " ")
 }
 
 // portOwner finds the instance of a port name.

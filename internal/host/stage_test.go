@@ -38,6 +38,7 @@ type stage struct {
 	broken *breakage
 	vcpus  int
 	lease  int64 // of the host
+	tune   func(*host.Options)
 	stop   func()
 }
 
@@ -78,10 +79,14 @@ func (s *stage) start() {
 	if !known {
 		s.seed()
 	}
-	h := host.New(host.Options{Name: "here", Driver: s.calls, Fabric: s.fabric, Store: s.store, Log: log, Lease: lease, VCPUs: s.vcpus, Memory: 1 << 20,
+	options := host.Options{Name: "here", Driver: s.calls, Fabric: s.fabric, Store: s.store, Log: log, Lease: lease, VCPUs: s.vcpus, Memory: 1 << 20,
 		Size: func(name string) (vmss.Size, bool) {
 			return vmss.Size{Name: name, VCPUs: len(name), MemoryMB: 1024}, name != "unknown"
-		}})
+		}}
+	if s.tune != nil {
+		s.tune(&options)
+	}
+	h := host.New(options)
 	var running sync.WaitGroup
 	running.Go(func() { h.Run(ctx) })
 	s.stop = sync.OnceFunc(func() {

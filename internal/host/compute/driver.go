@@ -74,8 +74,9 @@ type Limit struct {
 
 // NIC is a network card and the fabric port behind it.
 type NIC struct {
-	MAC  string
-	Port string // the fabric's name of the port
+	MAC     string
+	Port    string // the fabric's name of the port
+	Network string `json:",omitzero"` // where in virtual networks it is: elsewhere it is another card; empty in the default network
 }
 
 // Guest is what the seed disk tells the guest at first boot.
