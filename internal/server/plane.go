@@ -21,11 +21,13 @@ import (
 	driver "github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/host/image"
+	"github.com/muster-vm/muster/internal/host/probe"
 	"github.com/muster-vm/muster/internal/identity"
 	"github.com/muster-vm/muster/internal/metrics"
 	"github.com/muster-vm/muster/internal/reconcile/disk"
 	"github.com/muster-vm/muster/internal/reconcile/garbage"
 	"github.com/muster-vm/muster/internal/reconcile/group"
+	"github.com/muster-vm/muster/internal/reconcile/network"
 	"github.com/muster-vm/muster/internal/reconcile/set"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -68,12 +70,14 @@ type Plane struct {
 	store  *store.Store
 	leases []store.Lease
 	hosts  []*host.Host
-	disks  *disk.Reconciler   // of managed disks, snapshots and images
-	loops  []loop             // the controllers
-	meters *metrics.Recorder  // of what all hosts' machines use
-	ways   *fleet.Streams     // consoles and tunnels
-	stop   context.CancelFunc // ends the store's watch
-	wg     sync.WaitGroup     // of the store's watch
+	disks  *disk.Reconciler    // of managed disks, snapshots and images
+	loops  []loop              // the controllers
+	meters *metrics.Recorder   // of what all hosts' machines use
+	ways   *fleet.Streams      // consoles and tunnels
+	nets   *network.Reconciler // of virtual networks; nil if the hosts carry none
+	probes *probe.Prober       // of load balancers; nil where nothing is there to ask
+	stop   context.CancelFunc  // ends the store's watch
+	wg     sync.WaitGroup      // of the store's watch
 }
 
 // loop is a controller, whatever its keys.
@@ -115,6 +119,11 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 			return nil, err
 		}
 	}
+	if p.nets != nil {
+		if err := p.nets.Sweep(ctx); err != nil {
+			p.log.WarnContext(ctx, "remove virtual networks of which there is no record", "err", err)
+		}
+	}
 	p.Handler, err = p.wireAPI(parts)
 	return p, err
 }
@@ -154,6 +163,7 @@ func (p *Plane) wireReconcilers(parts Parts, fence store.Change) {
 		Reconciler: &garbage.Reconciler{Store: p.store, Fence: fence, Log: parts.Log}})
 	p.loops = append(p.loops, sets, groups, rubbish)
 	p.wireDisks(parts, fence, groups.Poke)
+	p.wireNetworks(parts, fence, groups.Poke)
 
 	store.OnChange(p.store, store.ScaleSets, func(k vmss.Key) {
 		if e, ok := store.Get(p.store, store.ScaleSets, k); ok {
@@ -199,6 +209,9 @@ func (p *Plane) wireHost(ctx context.Context, parts Parts, part HostPart) error 
 	if parts.Config.sampling() > 0 {
 		opts.Metrics = p.meters
 	}
+	if p.probes != nil { // there are packets, which need their network at once
+		opts.Settle = p.nets.Settle
+	}
 	p.hosts = append(p.hosts, host.New(opts))
 	return nil
 }
@@ -214,7 +227,7 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas, Progress: p.disks.Progress}
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
 	p.ways = fleet.NewStreams(guests{p.hosts}, parts.Log)
-	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways}
+	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways, Program: p.program}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
 	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
@@ -248,6 +261,9 @@ func (p *Plane) Run(ctx context.Context) error {
 	}
 	for _, h := range p.hosts {
 		wg.Go(func() { h.Run(ctx) })
+	}
+	if p.probes != nil {
+		wg.Go(func() { p.probes.Run(ctx) })
 	}
 	for _, l := range p.leases {
 		wg.Go(func() {

@@ -1,0 +1,50 @@
+package server
+
+import (
+	"github.com/muster-vm/muster/internal/controller"
+	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/host/probe"
+	noun "github.com/muster-vm/muster/internal/network"
+	"github.com/muster-vm/muster/internal/reconcile/network"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/store"
+)
+
+// wireNetworks makes the controller of virtual networks and what they are made
+// of, over the fabric that all hosts of this process share. pokeGroup hears of what
+// goes, so that its group can.
+func (p *Plane) wireNetworks(parts Parts, fence store.Change, pokeGroup func(store.GroupKey)) {
+	carrier, ok := parts.networks()
+	if !ok {
+		return
+	}
+	opts := network.Options{Store: p.store, Fabric: carrier, Fence: fence, Log: parts.Log}
+	var changed func(noun.UID)
+	if _, wired := carrier.(fabric.Plug); wired {
+		p.probes = probe.New(probe.Options{Dial: carrier.DialInside, Log: parts.Log, Changed: func(uid noun.UID) { changed(uid) }})
+		opts.Prober = p.probes
+	}
+	p.nets = network.New(opts)
+	c := controller.New(controller.Options[noun.Key]{Name: "network", Workers: 4, Log: parts.Log, Observe: parts.observe(), List: p.nets.Keys, Reconciler: p.nets})
+	changed = func(uid noun.UID) { p.nets.WakeNetwork(uid, c.Poke) }
+	p.nets.Wake(c.Poke)
+	store.OnChange(p.store, store.Networks, func(k noun.Key) { pokeGroup(store.GroupKeyOf(k.Subscription, k.Group)) })
+	p.loops = append(p.loops, c)
+}
+
+// networks returns the fabric of virtual networks, if the hosts have one.
+func (p Parts) networks() (fabric.Networks, bool) {
+	if len(p.Hosts) == 0 {
+		return nil, false
+	}
+	carrier, ok := p.Hosts[0].Fabric.(fabric.Networks)
+	return carrier, ok
+}
+
+// program returns what the packets of a virtual network may do.
+func (p *Plane) program(key noun.Key) (noun.Program, error) {
+	if p.nets == nil {
+		return noun.Program{}, resource.Errorf(resource.Unavailable, "", "The hosts of this server carry no virtual networks.")
+	}
+	return p.nets.Program(key)
+}
