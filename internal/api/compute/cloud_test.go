@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/muster-vm/muster/internal/access"
 	"github.com/muster-vm/muster/internal/api/compute"
 	"github.com/muster-vm/muster/internal/arm"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/reconcile/set"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -94,12 +96,32 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	c.putGroup(resource.Group{Subscription: subscription, Name: "RG1", Location: "local"})
+	c.putNetwork(vnet("v", "local", "s"))
 	return c
 }
 
 func (c *cloud) putGroup(g resource.Group) {
 	c.t.Helper()
 	c.commit(store.Put(store.Groups, store.GroupKeyOf(g.Subscription, g.Name), g))
+}
+
+// putNetwork writes a resource of Microsoft.Network as its API would.
+func (c *cloud) putNetwork(r network.Resource) {
+	c.t.Helper()
+	c.commit(store.Put(store.Networks, r.Key(), r))
+}
+
+// vnet is a virtual network in rg1 with these subnets.
+func vnet(name, location string, subnets ...string) network.Resource {
+	v := &network.VirtualNetwork{Prefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}}
+	for i, s := range subnets {
+		v.Subnets = append(v.Subnets, network.Subnet{Name: s, Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(i), 0}), 24)})
+	}
+	return network.Resource{ID: inNetwork(network.VirtualNetworkKind, name), UID: network.UID("uid-" + name), Kind: network.VirtualNetworkKind, Location: location, VirtualNetwork: v}
+}
+
+func inNetwork(kind network.Kind, name string) resource.ID {
+	return resource.In(subscription, "rg1", "Microsoft.Network", string(kind), name)
 }
 
 func (c *cloud) commit(changes ...store.Change) {

@@ -45,7 +45,7 @@ func TestUsagesFollowTheSetsOfTheLocation(t *testing.T) {
 	}
 	check("at first", "cores", 0, 50)
 	check("at first", "standardDSv5Family", 0, 100000)
-	c.must(201, "PUT", inGroup+"/elsewhere", body(t, "location", `"eastus"`))
+	c.must(201, "PUT", inGroup+"/elsewhere", body(t, "location", `"eastus"`, nics, inDefault))
 	c.must(201, "PUT", web, body(t, "sku.name", `"Standard_D2s_v5"`, "sku.capacity", "3"))
 	check("before there are rows", "cores", 6, 50)
 	c.settle("web")

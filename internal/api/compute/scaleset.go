@@ -109,6 +109,7 @@ type edit struct {
 	groupAt int64 // revision of the group's record
 	at      int64 // revision of the set's document; 0 if it is to be created
 	was     *wire.Current
+	guards  []store.Change // what must still be so when it is committed
 }
 
 // openSet starts a change of the set that the path names. It fails with NotFound
@@ -158,7 +159,11 @@ func (a *API) writeScaleSet(ctx context.Context, r *arm.Request) (resp *arm.Resp
 		if err != nil {
 			return err
 		}
-		resp, err = a.commitSet(ctx, r, e, wire.Current{Set: set, Model: model})
+		next := wire.Current{Set: set, Model: model}
+		if e.guards, err = a.references(r, e.was, next); err != nil {
+			return err
+		}
+		resp, err = a.commitSet(ctx, r, e, next)
 		return err
 	})
 	return resp, err
@@ -241,7 +246,7 @@ func sameReference(a, b vmss.Image) bool {
 // operation, all or none. A document that says what it said keeps its ETag.
 func (a *API) commitSet(ctx context.Context, r *arm.Request, e edit, next wire.Current) (*arm.Response, error) {
 	set, now := next.Set, time.Now().UTC()
-	var changes []store.Change
+	changes := e.guards
 	if e.was == nil {
 		set.UID, set.Created = vmss.UID(uuid.NewString()), now
 		changes = append(changes, store.Check(store.Groups, store.GroupKeyOf(a.Subscription, e.group.Name), store.At(e.groupAt)))

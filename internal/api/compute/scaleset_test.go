@@ -259,7 +259,7 @@ func TestAQuotaIsToldWithItsNumbers(t *testing.T) {
 	if w := c.ask("PUT", inGroup+"/two", body(t, "sku.capacity", "1")); w.code() != "OperationNotAllowed" {
 		t.Errorf("a second set got in: %d %s", w.Code, w.Body)
 	}
-	c.must(201, "PUT", inGroup+"/three", body(t, "sku.capacity", "1", "location", `"eastus"`))
+	c.must(201, "PUT", inGroup+"/three", body(t, "sku.capacity", "1", "location", `"eastus"`, nics, inDefault))
 	c.must(200, "PUT", web, `{"sku":{"capacity":0}}`)
 	c.must(201, "PUT", inGroup+"/two", body(t, "sku.capacity", "10"))
 }
