@@ -100,12 +100,16 @@ func (a *Memory) Points(set vmss.UID, m Metric, from, to time.Time) ([]Point, er
 		if !p.at().Before(to) {
 			break
 		}
-		all = append(all, Point{At: p.at(), Sum: p.sum, Min: float64(p.min), Max: float64(p.max), Count: float64(p.count)})
+		all = append(all, p.point())
 	}
 	return all, nil
 }
 
 func (p minute) at() time.Time { return time.Unix(60*int64(p.number), 0).UTC() }
+
+func (p minute) point() Point {
+	return Point{At: p.at(), Sum: p.sum, Min: float64(p.min), Max: float64(p.max), Count: float64(p.count)}
+}
 
 // Sweep implements Archive.
 func (a *Memory) Sweep(now time.Time, exists func(vmss.UID) bool) error {

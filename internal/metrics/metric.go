@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
@@ -57,18 +58,22 @@ type Definition struct {
 	Description string
 	Unit        string
 	Primary     Aggregation // taken where none is asked for
+	Display     string      // what people are shown for the name; empty if that is the name
 }
+
+// Shown returns the name that people are shown.
+func (d Definition) Shown() string { return cmp.Or(d.Display, d.Name) }
 
 // Source: https://learn.microsoft.com/azure/azure-monitor/reference/supported-metrics/microsoft-compute-virtualmachinescalesets-metrics
 var definitions = [Metrics]Definition{
-	PercentageCPU:       {"Percentage CPU", "The percentage of allocated compute units that are currently in use by the virtual machines.", "Percent", Average},
-	AvailableMemory:     {"Available Memory Bytes", "Memory that is immediately available to processes or the system in the guest.", "Bytes", Average},
-	NetworkIn:           {"Network In Total", "The number of bytes received on all network interfaces by the virtual machines.", "Bytes", Total},
-	NetworkOut:          {"Network Out Total", "The number of bytes sent on all network interfaces by the virtual machines.", "Bytes", Total},
-	DiskReadBytes:       {"Disk Read Bytes", "Bytes read from disks by the virtual machines.", "Bytes", Total},
-	DiskWriteBytes:      {"Disk Write Bytes", "Bytes written to disks by the virtual machines.", "Bytes", Total},
-	DiskReadOperations:  {"Disk Read Operations/Sec", "Disk read operations a second.", "CountPerSecond", Average},
-	DiskWriteOperations: {"Disk Write Operations/Sec", "Disk write operations a second.", "CountPerSecond", Average},
+	PercentageCPU:       {"Percentage CPU", "The percentage of allocated compute units that are currently in use by the virtual machines.", "Percent", Average, ""},
+	AvailableMemory:     {"Available Memory Bytes", "Memory that is immediately available to processes or the system in the guest.", "Bytes", Average, ""},
+	NetworkIn:           {"Network In Total", "The number of bytes received on all network interfaces by the virtual machines.", "Bytes", Total, ""},
+	NetworkOut:          {"Network Out Total", "The number of bytes sent on all network interfaces by the virtual machines.", "Bytes", Total, ""},
+	DiskReadBytes:       {"Disk Read Bytes", "Bytes read from disks by the virtual machines.", "Bytes", Total, ""},
+	DiskWriteBytes:      {"Disk Write Bytes", "Bytes written to disks by the virtual machines.", "Bytes", Total, ""},
+	DiskReadOperations:  {"Disk Read Operations/Sec", "Disk read operations a second.", "CountPerSecond", Average, ""},
+	DiskWriteOperations: {"Disk Write Operations/Sec", "Disk write operations a second.", "CountPerSecond", Average, ""},
 }
 
 // Definition returns what the metric is.

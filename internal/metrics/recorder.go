@@ -18,7 +18,7 @@ const (
 	Kept = 2 * time.Hour
 )
 
-// Recorder takes the samples of all instances of this process in. Make it with
+// Recorder takes the samples of all instances and load balancers of this process in. Make it with
 // NewRecorder; Close it when no more come.
 type Recorder struct {
 	step    time.Duration
@@ -28,6 +28,8 @@ type Recorder struct {
 	rings map[vmss.InstanceKey]*ring
 	open  map[vmss.UID][]Summary // minutes that may get more samples, the oldest first
 	swept time.Time
+
+	balancers balancers
 }
 
 // NewRecorder returns a recorder of samples that come every step; zero stands
@@ -136,6 +138,7 @@ func (r *Recorder) Sweep(now time.Time, exists func(vmss.UID) bool) error {
 	if !due {
 		return nil
 	}
+	r.balancers.sweep(now)
 	return errors.Join(err, r.archive.Sweep(now, exists)) // it may take long; samples come in meanwhile
 }
 

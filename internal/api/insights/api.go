@@ -1,5 +1,5 @@
 // Package insights serves the metrics of Microsoft.Insights, as children of the
-// scale set or instance that they are of. It only reads.
+// scale set, instance or load balancer that they are of. It only reads.
 package insights
 
 import (
@@ -9,6 +9,7 @@ import (
 
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/metrics"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
@@ -24,59 +25,59 @@ var Versions = []string{"2024-02-01", "2023-10-01", "2021-05-01", "2019-07-01", 
 type Recorder interface {
 	Set(set vmss.UID, m metrics.Metric, w metrics.Window) ([]metrics.Point, error)
 	Instance(key vmss.InstanceKey, m metrics.Metric, w metrics.Window) []metrics.Point
+	BalancerSeries(uid string, m metrics.BalancerMetric, w metrics.Window) []metrics.BalancerSeries
 	Retention() time.Duration // of sets
 }
 
-// API answers for the namespace. All members are needed.
+// API answers for the namespace. All members but Balancer are needed.
 type API struct {
-	Store   *store.Store
-	Metrics Recorder
-	Set     func(ctx context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) // the one that a path names; NotFound
+	Store    *store.Store
+	Metrics  Recorder
+	Set      func(ctx context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) // the one that a path names; NotFound
+	Balancer func(ctx context.Context, r *arm.Request) (network.Resource, error)           // likewise, by {subscription}, {group} and {balancer}; nil: there are none
 }
 
 // Routes lists the operations.
-func (a *API) Routes() []arm.Route {
-	const set = "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachineScaleSets/{set}"
-	var all []arm.Route
-	for _, resource := range []string{set, set + "/virtualMachines/{instance}"} {
+func (a *API) Routes() (all []arm.Route) {
+	const (
+		group    = "/subscriptions/{subscription}/resourceGroups/{group}/providers/"
+		set      = group + "Microsoft.Compute/virtualMachineScaleSets/{set}"
+		balancer = group + "Microsoft.Network/loadBalancers/{balancer}"
+	)
+	add := func(resource string, find finder) {
 		route := func(name string, h arm.Handler) arm.Route {
 			return arm.Route{Method: "GET", Path: resource + "/providers/" + Namespace + "/" + name, Action: Namespace + "/" + name + "/read", Handler: h, Versions: Versions}
 		}
-		all = append(all, route("metrics", a.listMetrics), route("metricDefinitions", a.listDefinitions), route("metricNamespaces", a.listNamespaces))
+		all = append(all, route("metrics", find.listMetrics), route("metricDefinitions", find.listDefinitions), route("metricNamespaces", find.listNamespaces))
+	}
+	add(set, a.set)
+	add(set+"/virtualMachines/{instance}", a.instance)
+	if a.Balancer != nil {
+		add(balancer, a.balancer)
 	}
 	return all
 }
 
-// subject is what a path asks the metrics of: a set, or one of its instances.
+// subject is a resource that has metrics.
 type subject struct {
-	set       vmss.ScaleSet
 	id        resource.ID
-	instance  *vmss.InstanceID // nil for the set
+	location  string
 	namespace string
 	retention time.Duration
+	metrics   []metric // the first is taken where none is named
 }
 
-// subject finds what the path names. It fails with NotFound.
-func (a *API) subject(ctx context.Context, r *arm.Request) (subject, error) {
-	set, err := a.Set(ctx, r)
-	if err != nil {
-		return subject{}, err
-	}
-	s := subject{set: *set.Value, id: set.Value.ID, namespace: vmss.ResourceType, retention: a.Metrics.Retention()}
-	if r.Var("instance") == "" {
-		return s, nil
-	}
-	id, err := vmss.ParseInstanceID(r.Var("instance"))
-	if err != nil {
-		return s, err
-	}
-	if rec := a.Store.Instance(s.set.UID, id); rec == nil || rec.Row.Value == nil {
-		return s, resource.Errorf(resource.NotFound, "NotFound", "The entity was not found in this Azure location.")
-	}
-	s.instance, s.id = &id, s.id.Child("virtualMachines", id.String())
-	s.namespace, s.retention = vmss.ResourceType+"/virtualMachines", metrics.Kept
-	return s, nil
+// metric is something that a subject can be asked for.
+type metric struct {
+	metrics.Definition
+	dimensions []string
+	// series returns those that have samples in the window of the query: one, or if
+	// the query has conditions one for each of their values, as far as they are shown.
+	series func(ctx context.Context, q query) ([]series, error)
 }
+
+// finder finds the subject that a path names. It fails with NotFound.
+type finder func(ctx context.Context, r *arm.Request) (subject, error)
 
 // childID is the id of something of the namespace below the subject.
 func (s subject) childID(typ, name string) string {

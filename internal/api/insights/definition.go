@@ -10,11 +10,8 @@ import (
 	"github.com/muster-vm/muster/internal/metrics"
 )
 
-// vmName is the one dimension that metrics of a set have.
-const vmName = "VMName"
-
-func (a *API) listDefinitions(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	s, err := a.subject(ctx, r)
+func (find finder) listDefinitions(ctx context.Context, r *arm.Request) (*arm.Response, error) {
+	s, err := find(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -22,30 +19,32 @@ func (a *API) listDefinitions(ctx context.Context, r *arm.Request) (*arm.Respons
 		return nil, err
 	}
 	list := shapes.List[shapes.Definition]{}
-	for _, m := range metrics.All() {
+	for _, m := range s.metrics {
 		list.Value = append(list.Value, s.definition(m))
 	}
 	return &arm.Response{Body: list}, nil
 }
 
-func (s subject) definition(m metrics.Metric) shapes.Definition {
-	d := m.Definition()
-	out := shapes.Definition{ID: s.childID("metricdefinitions", d.Name), ResourceID: s.id.String(), Namespace: s.namespace, Name: shapes.Name{Value: d.Name, Localized: d.Name},
-		Description: d.Description, Unit: d.Unit, Primary: string(d.Primary)}
+func (s subject) definition(m metric) shapes.Definition {
+	out := shapes.Definition{ID: s.childID("metricdefinitions", m.Name), ResourceID: s.id.String(), Namespace: s.namespace, Name: m.named(),
+		Description: m.Description, Unit: m.Unit, Primary: string(m.Primary)}
 	for _, a := range metrics.Aggregations() {
 		out.Supported = append(out.Supported, string(a))
 	}
 	for _, g := range grains {
 		out.Availabilities = append(out.Availabilities, shapes.Availability{Grain: wire.FormatDuration(g), Retention: wire.FormatDuration(s.retention)})
 	}
-	if s.instance == nil {
-		out.Dimensions = []shapes.Name{{Value: vmName, Localized: vmName}}
+	for _, d := range m.dimensions {
+		out.Dimensions = append(out.Dimensions, shapes.Name{Value: d, Localized: d})
 	}
 	return out
 }
 
-func (a *API) listNamespaces(ctx context.Context, r *arm.Request) (*arm.Response, error) {
-	s, err := a.subject(ctx, r)
+// named is the metric's name as answers have it.
+func (m metric) named() shapes.Name { return shapes.Name{Value: m.Name, Localized: m.Shown()} }
+
+func (find finder) listNamespaces(ctx context.Context, r *arm.Request) (*arm.Response, error) {
+	s, err := find(ctx, r)
 	if err != nil {
 		return nil, err
 	}

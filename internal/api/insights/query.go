@@ -12,22 +12,31 @@ import (
 	"github.com/muster-vm/muster/internal/arm/wire"
 	"github.com/muster-vm/muster/internal/metrics"
 	"github.com/muster-vm/muster/internal/resource"
-	"github.com/muster-vm/muster/internal/vmss"
 )
 
 // query is a question for metrics.
 type query struct {
-	metrics      []metrics.Metric
+	metrics      []metric
 	window       metrics.Window // the grains, whole minutes on
 	end          time.Time      // as asked for
 	aggregations []metrics.Aggregation
 	dataless     bool // only which series there are
 
-	split   bool // a series for each instance
-	names   []string
-	top     int
-	orderBy metrics.Aggregation // empty for the order of ids
-	falling bool
+	conditions []condition // in the order of the filter; none for one series of everything
+	top        int
+	orderBy    metrics.Aggregation // empty for the order of the subject
+	falling    bool
+}
+
+// condition asks for a series for each value of a dimension.
+type condition struct {
+	dimension string
+	values    []string // nil for all
+}
+
+// shows reports whether the condition lets a value through.
+func (c condition) shows(value string) bool {
+	return c.values == nil || slices.ContainsFunc(c.values, func(v string) bool { return strings.EqualFold(v, value) })
 }
 
 const (
@@ -75,23 +84,25 @@ func (s subject) checkNamespace(name string) error {
 	return bad("metricnamespace", "The metric namespace '%.128s' is not one of this resource. Valid namespaces: %s.", name, s.namespace)
 }
 
-func (s subject) parseNames(list string) (all []metrics.Metric, err error) {
+func (s subject) parseNames(list string) (all []metric, err error) {
 	if strings.TrimSpace(list) == "" {
-		return []metrics.Metric{metrics.PercentageCPU}, nil
+		return s.metrics[:1], nil
 	}
+	var asked []string
 	for name := range strings.SplitSeq(list, ",") {
-		m, ok := metrics.Named(strings.TrimSpace(name))
-		if !ok {
+		name = strings.TrimSpace(name)
+		i := slices.IndexFunc(s.metrics, func(m metric) bool { return strings.EqualFold(m.Name, name) })
+		if i < 0 {
 			var valid []string
-			for _, m := range metrics.All() {
-				valid = append(valid, m.String())
+			for _, m := range s.metrics {
+				valid = append(valid, m.Name)
 			}
 			provider, typ, _ := strings.Cut(s.namespace, "/")
 			return nil, bad("metricnames", "Failed to find metric configuration for provider: %s, resource Type: %s, metric: %.128s, Valid metrics: %s",
-				provider, typ, strings.TrimSpace(name), strings.Join(valid, ","))
+				provider, typ, name, strings.Join(valid, ","))
 		}
-		if !slices.Contains(all, m) {
-			all = append(all, m)
+		if !slices.Contains(asked, s.metrics[i].Name) {
+			asked, all = append(asked, s.metrics[i].Name), append(all, s.metrics[i])
 		}
 	}
 	return all, nil
@@ -190,48 +201,81 @@ func (q *query) parseAggregations(list string) error {
 }
 
 // wanted returns the aggregations of a metric.
-func (q *query) wanted(m metrics.Metric) []metrics.Aggregation {
+func (q *query) wanted(m metric) []metrics.Aggregation {
 	if len(q.aggregations) > 0 {
 		return q.aggregations
 	}
-	return []metrics.Aggregation{m.Definition().Primary}
+	return []metrics.Aggregation{m.Primary}
 }
 
 var (
-	vmNameTerm = regexp.MustCompile(`(?i)^\(?\s*VMName\s+eq\s+'((?:[^']|'')*)'\s*\)?$`)
-	or         = regexp.MustCompile(`(?i)\s+or\s+`)
+	term = regexp.MustCompile(`(?i)^\(*\s*(\w+)\s+eq\s+'((?:[^']|'')*)'\s*\)*$`)
+	or   = regexp.MustCompile(`(?i)\s+or\s+`)
+	and  = regexp.MustCompile(`(?i)\s+and\s+`)
 )
 
 // parseFilter reads VMName eq 'x', several of them joined by or; '*' stands for
-// all instances.
+// all values. Of several dimensions, each has a part of its own, joined by and.
 func (q *query) parseFilter(s subject, filter string) error {
 	filter = strings.TrimSpace(filter)
 	if filter == "" {
 		return nil
 	}
-	if s.instance != nil {
+	var known []string
+	for _, m := range s.metrics {
+		for _, d := range m.dimensions {
+			if !slices.Contains(known, d) {
+				known = append(known, d)
+			}
+		}
+	}
+	if len(known) == 0 {
 		return bad("$filter", "The metrics of an instance have no dimensions to filter by.")
 	}
-	q.split = true
-	all := false
-	for _, term := range or.Split(filter, -1) {
-		m := vmNameTerm.FindStringSubmatch(strings.TrimSpace(term))
-		if m == nil {
-			return bad("$filter", "The filter is not supported at '%.64s'. Use VMName eq '*', or VMName eq 'name', joined by or.", term)
+	for _, part := range and.Split(filter, -1) {
+		c, wrong := parseCondition(part, known)
+		if wrong == "" && slices.ContainsFunc(q.conditions, func(o condition) bool { return o.dimension == c.dimension }) {
+			wrong = part
 		}
-		all = all || m[1] == "*"
-		q.names = append(q.names, strings.ReplaceAll(m[1], "''", "'"))
+		if wrong != "" {
+			remedy := ""
+			if len(known) > 1 {
+				remedy = " Dimensions, joined by and: " + strings.Join(known, ", ") + "."
+			}
+			return bad("$filter", "The filter is not supported at '%.64s'. Use %s eq '*', or %s eq 'name', joined by or.%s", wrong, known[0], known[0], remedy)
+		}
+		q.conditions = append(q.conditions, c)
 	}
-	if all {
-		q.names = nil
+	for _, m := range q.metrics {
+		for _, c := range q.conditions {
+			if !slices.Contains(m.dimensions, c.dimension) {
+				return bad("$filter", "Metric: %s does not support requested dimension combination: %s, supported ones are: %s", m.Name, c.dimension, strings.Join(m.dimensions, ","))
+			}
+		}
 	}
 	return nil
 }
 
-// shows reports whether the filter lets an instance through.
-func (q *query) shows(set string, id vmss.InstanceID) bool {
-	name := vmss.InstanceName(set, id)
-	return len(q.names) == 0 || slices.ContainsFunc(q.names, func(n string) bool { return strings.EqualFold(n, name) })
+// parseCondition reads what a filter says of one of the known dimensions. wrong is
+// what cannot be read.
+func parseCondition(text string, known []string) (c condition, wrong string) {
+	all := false
+	for _, t := range or.Split(text, -1) {
+		m := term.FindStringSubmatch(strings.TrimSpace(t))
+		if m == nil {
+			return c, t
+		}
+		i := slices.IndexFunc(known, func(d string) bool { return strings.EqualFold(d, m[1]) })
+		if i < 0 || c.dimension != "" && c.dimension != known[i] {
+			return c, t
+		}
+		c.dimension, all = known[i], all || m[2] == "*"
+		c.values = append(c.values, strings.ReplaceAll(m[2], "''", "'"))
+	}
+	if all {
+		c.values = nil
+	}
+	return c, ""
 }
 
 // parseOrder reads top and orderby, which are about the series of a filter.
