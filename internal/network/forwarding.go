@@ -56,6 +56,9 @@ func (c *compiler) service(b Resource, r BalancingRule, cards []Card) (s Service
 	}
 	s = Service{Balancer: b.UID, Rule: r.Name, Frontend: f.name, Address: f.address, Public: f.public, SKU: b.SKU, Protocol: r.Protocol, Port: r.FrontendPort,
 		Distribution: r.Distribution, Idle: time.Duration(r.Idle) * time.Minute, Reset: r.Reset}
+	if i := slices.IndexFunc(b.LoadBalancer.Probes, func(p Probe) bool { return strings.EqualFold(p.Name, r.Probe) }); i >= 0 {
+		s.Probe = b.LoadBalancer.Probes[i]
+	}
 	here := !f.public
 	for _, pool := range r.Pools {
 		for _, p := range b.LoadBalancer.Pools {
@@ -69,10 +72,12 @@ func (c *compiler) service(b Resource, r BalancingRule, cards []Card) (s Service
 				continue
 			}
 			here = true
-			switch {
-			case card.Leaving:
+			if card.Leaving {
 				s.Leaving = append(s.Leaving, card.Address)
-			case c.well(b, r.Probe, card.Address):
+				continue
+			}
+			s.Pool = append(s.Pool, card.Address)
+			if c.well(s.Probe, card.Address) {
 				s.Members = append(s.Members, netip.AddrPortFrom(card.Address, r.BackendPort))
 			}
 		}
@@ -80,19 +85,19 @@ func (c *compiler) service(b Resource, r BalancingRule, cards []Card) (s Service
 	slices.SortFunc(s.Members, netip.AddrPort.Compare)
 	s.Members = slices.Compact(s.Members)
 	slices.SortFunc(s.Leaving, netip.Addr.Compare)
+	slices.SortFunc(s.Pool, netip.Addr.Compare)
+	s.Pool = slices.Compact(s.Pool)
 	s.Buckets = buckets(s.Members)
 	return s, here
 }
 
 // well reports whether a member passes the probe of its rule, and notes that it
 // is to be asked. A rule without a probe takes all.
-func (c *compiler) well(b Resource, probe string, member netip.Addr) bool {
-	i := slices.IndexFunc(b.LoadBalancer.Probes, func(p Probe) bool { return strings.EqualFold(p.Name, probe) })
-	if i < 0 {
+func (c *compiler) well(p Probe, member netip.Addr) bool {
+	if p == (Probe{}) {
 		return true
 	}
-	t := Target{Network: c.Network.UID, Address: member, Probe: b.LoadBalancer.Probes[i]}
-	t.Probe.Name = ""
+	t := TargetOf(c.Network.UID, member, p)
 	if !c.known[t] {
 		if c.known == nil {
 			c.known = map[Target]bool{}

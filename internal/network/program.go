@@ -80,6 +80,8 @@ type Service struct {
 	Reset        bool
 	Members      []netip.AddrPort // those that take new flows, sorted; port 0: as the client called it
 	Buckets      []uint16         // indices of Members; the hash of a flow chooses one. Empty without members
+	Pool         []netip.Addr     // all cards that could take flows: those that are well, and those that are not
+	Probe        Probe            // that says which ones are well; the zero Probe for none
 	Leaving      []netip.Addr     // members whose flows drain
 	Drain        time.Duration    // 0: the default
 }

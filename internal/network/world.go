@@ -1,8 +1,6 @@
 package network
 
-import (
-	"net/netip"
-)
+import "net/netip"
 
 // World is everything that decides what the packets of one virtual network may do.
 type World struct {
@@ -49,4 +47,10 @@ type Target struct {
 	Network UID
 	Address netip.Addr
 	Probe   Probe // without its name: equal ones are asked once
+}
+
+// TargetOf returns the target of a probe at a member.
+func TargetOf(network UID, member netip.Addr, p Probe) Target {
+	p.Name = ""
+	return Target{Network: network, Address: member, Probe: p}
 }

@@ -1,7 +1,11 @@
 package server
 
 import (
+	"context"
+
+	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/controller"
+	"github.com/muster-vm/muster/internal/host"
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/host/probe"
 	noun "github.com/muster-vm/muster/internal/network"
@@ -18,6 +22,7 @@ func (p *Plane) wireNetworks(parts Parts, fence store.Change, pokeGroup func(sto
 	if !ok {
 		return
 	}
+	p.carrier = carrier
 	opts := network.Options{Store: p.store, Fabric: carrier, Fence: fence, Log: parts.Log}
 	var changed func(noun.UID)
 	if _, wired := carrier.(fabric.Plug); wired {
@@ -30,6 +35,24 @@ func (p *Plane) wireNetworks(parts Parts, fence store.Change, pokeGroup func(sto
 	p.nets.Wake(c.Poke)
 	store.OnChange(p.store, store.Networks, func(k noun.Key) { pokeGroup(store.GroupKeyOf(k.Subscription, k.Group)) })
 	p.loops = append(p.loops, c)
+}
+
+// networkLoops are what runs beside the controllers where there are real networks.
+func (p *Plane) networkLoops() (all []func(context.Context)) {
+	if p.probes == nil {
+		return nil
+	}
+	meter := &host.BalancerMeter{Fabric: p.carrier, Programs: p.nets.Applied, Healthy: p.probes.Healthy, Record: p.meters.Balancer, Step: p.meters.Step(), Log: p.log}
+	return []func(context.Context){p.probes.Run, meter.Run}
+}
+
+// balancer returns the load balancer that a path names.
+func (p *Plane) balancer(_ context.Context, r *arm.Request) (noun.Resource, error) {
+	e, ok := store.Get(p.store, store.Networks, noun.NewKey(noun.LoadBalancerKind, r.Var("subscription"), r.Var("group"), r.Var("balancer")))
+	if !ok {
+		return noun.Resource{}, resource.Errorf(resource.NotFound, "ResourceNotFound", "The Resource 'Microsoft.Network/loadBalancers/%s' under resource group '%s' was not found.", r.Var("balancer"), r.Var("group"))
+	}
+	return *e.Value, nil
 }
 
 // networks returns the fabric of virtual networks, if the hosts have one.

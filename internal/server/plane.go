@@ -66,18 +66,19 @@ type HostPart struct {
 type Plane struct {
 	Handler http.Handler
 
-	log    *slog.Logger
-	store  *store.Store
-	leases []store.Lease
-	hosts  []*host.Host
-	disks  *disk.Reconciler    // of managed disks, snapshots and images
-	loops  []loop              // the controllers
-	meters *metrics.Recorder   // of what all hosts' machines use
-	ways   *fleet.Streams      // consoles and tunnels
-	nets   *network.Reconciler // of virtual networks; nil if the hosts carry none
-	probes *probe.Prober       // of load balancers; nil where nothing is there to ask
-	stop   context.CancelFunc  // ends the store's watch
-	wg     sync.WaitGroup      // of the store's watch
+	log     *slog.Logger
+	store   *store.Store
+	leases  []store.Lease
+	hosts   []*host.Host
+	disks   *disk.Reconciler    // of managed disks, snapshots and images
+	loops   []loop              // the controllers
+	meters  *metrics.Recorder   // of what all hosts' machines use
+	ways    *fleet.Streams      // consoles and tunnels
+	nets    *network.Reconciler // of virtual networks; nil if the hosts carry none
+	carrier fabric.Networks     // of their packets; nil likewise
+	probes  *probe.Prober       // of load balancers; nil where nothing is there to ask
+	stop    context.CancelFunc  // ends the store's watch
+	wg      sync.WaitGroup      // of the store's watch
 }
 
 // loop is a controller, whatever its keys.
@@ -228,7 +229,7 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	rm.Resources, rm.Tag = sets.Resources, sets.Tag
 	p.ways = fleet.NewStreams(guests{p.hosts}, parts.Log)
 	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways, Program: p.program}
-	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
+	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet, Balancer: p.balancer}
 	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
 	if err != nil {
@@ -262,8 +263,8 @@ func (p *Plane) Run(ctx context.Context) error {
 	for _, h := range p.hosts {
 		wg.Go(func() { h.Run(ctx) })
 	}
-	if p.probes != nil {
-		wg.Go(func() { p.probes.Run(ctx) })
+	for _, run := range p.networkLoops() {
+		wg.Go(func() { run(ctx) })
 	}
 	for _, l := range p.leases {
 		wg.Go(func() {
