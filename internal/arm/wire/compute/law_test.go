@@ -72,9 +72,7 @@ func profiles() *rapid.Generator[map[string]any] {
 		}
 		nics := []any{}
 		for i := range rapid.IntRange(1, 3).Draw(t, "nics") {
-			nics = append(nics, map[string]any{"name": fmt.Sprint("nic", i), "properties": map[string]any{"primary": i == 0, "ipConfigurations": []any{
-				map[string]any{"name": "ip", "properties": map[string]any{"subnet": map[string]any{"id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/s"}}},
-			}}})
+			nics = append(nics, card(t, i))
 		}
 		vm := map[string]any{
 			"osProfile": os, "storageProfile": map[string]any{"imageReference": image, "osDisk": disk, "dataDisks": data},
@@ -83,6 +81,30 @@ func profiles() *rapid.Generator[map[string]any] {
 		maybe(t, vm, "userData", rapid.Just(base64.StdEncoding.EncodeToString([]byte(marker))))
 		return vm
 	})
+}
+
+// card generates the card with a number, in one virtual network.
+func card(t *rapid.T, i int) map[string]any {
+	named := func(paths ...string) []any {
+		var out []any
+		for _, path := range paths {
+			out = append(out, map[string]any{"id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/" + path})
+		}
+		return out
+	}
+	ip := map[string]any{"subnet": named("virtualNetworks/v/subnets/s")[0]}
+	maybe(t, ip, "applicationSecurityGroups", rapid.Just(named("applicationSecurityGroups/a", "applicationSecurityGroups/b")))
+	maybe(t, ip, "loadBalancerBackendAddressPools", rapid.Just(named("loadBalancers/l/backendAddressPools/p")))
+	maybe(t, ip, "loadBalancerInboundNatPools", rapid.Just(named("loadBalancers/l/inboundNatPools/p")))
+	public := map[string]any{"name": "own", "properties": map[string]any{"dnsSettings": map[string]any{"domainNameLabel": "shop"}}}
+	maybe(t, public, "sku", rapid.SampledFrom([]any{map[string]any{"name": "standard"}, map[string]any{"name": "Basic", "tier": "Regional"}}))
+	maybe(t, ip, "publicIPAddressConfiguration", rapid.Just(public))
+	props := map[string]any{"primary": i == 0, "ipConfigurations": []any{map[string]any{"name": "ip", "properties": ip}}}
+	maybe(t, props, "networkSecurityGroup", rapid.Just(named("networkSecurityGroups/n")[0]))
+	maybe(t, props, "dnsSettings", rapid.Just(map[string]any{"dnsServers": []string{"10.0.0.9"}}))
+	maybe(t, props, "enableIPForwarding", rapid.Bool())
+	maybe(t, props, "enableAcceleratedNetworking", rapid.Bool())
+	return map[string]any{"name": fmt.Sprint("nic", i), "properties": props}
 }
 
 // TestParsingWhatWasRenderedChangesNothing is the law that a PUT of a GET does

@@ -2,6 +2,7 @@ package compute
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -174,7 +175,7 @@ func (p *parser) split(set *vmss.ScaleSet, model *vmss.Model) {
 // a set keeps the version it resolved until its image reference changes.
 func SameModel(a, b vmss.Model) bool {
 	as, bs := a.OS.Secrets, b.OS.Secrets
-	return a.Size == b.Size && bytes.Equal(a.Document, b.Document) && as.AdminPassword == bs.AdminPassword &&
+	return a.Size == b.Size && bytes.Equal(a.Document, b.Document) && reflect.DeepEqual(a.NICs, b.NICs) && as.AdminPassword == bs.AdminPassword &&
 		bytes.Equal(as.CustomData, bs.CustomData) && bytes.Equal(as.UserData, bs.UserData)
 }
 

@@ -2,7 +2,9 @@ package nic_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -131,7 +133,7 @@ func TestMistakesInAProfileAreNamed(t *testing.T) {
 		{profile(`,"healthProbe":`+id("loadBalancers/lb/backendAddressPools/pool"), card("", everything)), "InvalidParameter", "properties.virtualMachineProfile.networkProfile.healthProbe.id"},
 	} {
 		_, err := read(t, tt.profile)
-		e, ok := err.(*resource.Error)
+		e, ok := errors.AsType[*resource.Error](err)
 		if !ok || e.Code != tt.code || e.Target != tt.target || len(e.Details) > 0 {
 			t.Errorf("%s: got %v, want one problem with code %s at %s", tt.profile, err, tt.code, tt.target)
 		}
@@ -199,16 +201,12 @@ func shape(prefix string, v any) map[string]string {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, member := range v {
-			for path, typ := range shape(prefix+"."+name, member) {
-				out[path] = typ
-			}
+			maps.Copy(out, shape(prefix+"."+name, member))
 		}
 	case []any:
 		out[prefix] = "array"
 		for _, e := range v {
-			for path, typ := range shape(prefix+"[]", e) {
-				out[path] = typ
-			}
+			maps.Copy(out, shape(prefix+"[]", e))
 		}
 	default:
 		out[prefix] = fmt.Sprintf("%T", v)
