@@ -216,8 +216,8 @@ func (r *Renderer) nic(in Input, i int) nicJSON {
 		ProvisioningState: succeeded, ResourceGUID: guid, Forwarding: n.Forwarding, Primary: n.Primary, VirtualMachine: idJSON{r.instanceID(in)},
 		DNSSettings: dnsJSON{Servers: append([]string{}, n.DNS...), Applied: []string{}}, SecurityGroup: idOf(n.SecurityGroup),
 	}
-	if n.Primary {
-		p.MACAddress = macOf(in.Seen.MAC)
+	if in.Seen.MAC != "" { // there are cards
+		p.MACAddress = macOf(vmss.MAC(r.set.UID, in.ID, i))
 	}
 	if r.shows("2016-09-01") {
 		p.Accelerated = &r.accelerated[i]
