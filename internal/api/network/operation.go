@@ -23,10 +23,16 @@ func (a *API) locationRoutes() []arm.Route {
 	}
 }
 
+// task is what an operation does, and to what: a resource, or a child of one.
+type task struct {
+	kind   vmss.OperationKind
+	target resource.ID
+}
+
 // begin returns what records an operation on a resource: its record under the next
-// sequence number, and the counter. target is the resource or its child.
-func (a *API) begin(r *arm.Request, kind vmss.OperationKind, on noun.Resource, target resource.ID) (vmss.Operation, []store.Change) {
-	op := vmss.Operation{Kind: kind, Target: target, Set: vmss.UID(on.UID), Location: on.Location, ID: uuid.NewString(), Created: time.Now().UTC(), Principal: r.Principal.ObjectID}
+// sequence number, and the counter.
+func (a *API) begin(r *arm.Request, on noun.Resource, t task) (vmss.Operation, []store.Change) {
+	op := vmss.Operation{Kind: t.kind, Target: t.target, Set: vmss.UID(on.UID), Location: on.Location, ID: uuid.NewString(), Created: time.Now().UTC(), Principal: r.Principal.ObjectID}
 	counter, _ := store.Get(a.Store, store.Counters, string(op.Set))
 	op.Sequence = 1
 	if counter.Value != nil {

@@ -69,7 +69,7 @@ func (a *API) put(kind noun.Kind) arm.Handler {
 			if err != nil {
 				return err
 			}
-			op, at, err := a.commit(ctx, r, e, next, vmss.OpPutNetwork, next.ID)
+			op, at, err := a.commit(ctx, r, e, next, task{vmss.OpPutNetwork, next.ID})
 			if err != nil {
 				return err
 			}
@@ -113,10 +113,10 @@ func (a *API) accept(e *edit, draft *wire.Draft, name string) (noun.Resource, er
 	return next, a.giveOut(e, &next)
 }
 
-// commit writes the resource and the operation, and returns the operation and the
-// record.
-func (a *API) commit(ctx context.Context, r *arm.Request, e *edit, next noun.Resource, kind vmss.OperationKind, target resource.ID) (vmss.Operation, entry, error) {
-	op, changes := a.begin(r, kind, next, target)
+// commit writes the resource and an operation of the kind on the target, itself or a
+// child, and returns the operation and the record.
+func (a *API) commit(ctx context.Context, r *arm.Request, e *edit, next noun.Resource, on task) (vmss.Operation, entry, error) {
+	op, changes := a.begin(r, next, on)
 	changes = append(append(e.all(), changes...), store.Put(store.Networks, next.Key(), next, store.At(e.Revision)))
 	at, err := a.Store.Commit(ctx, changes...)
 	return op, entry{Value: &next, Revision: at}, err
@@ -193,7 +193,7 @@ func (a *API) mark(ctx context.Context, r *arm.Request, e entry) (vmss.Operation
 		}
 	}
 	next.Deleting = true
-	op, changes := a.begin(r, vmss.OpDeleteNetwork, next, next.ID)
+	op, changes := a.begin(r, next, task{vmss.OpDeleteNetwork, next.ID})
 	_, err := a.Store.Commit(ctx, append(changes, store.Put(store.Networks, next.Key(), next, store.At(e.Revision)))...)
 	return op, err
 }
@@ -214,7 +214,7 @@ func (a *API) putChild(c collection) arm.Handler {
 			if err != nil {
 				return err
 			}
-			op, at, err := a.commit(ctx, r, e, next, vmss.OpPutNetwork, childID(next, c, child.Name))
+			op, at, err := a.commit(ctx, r, e, next, task{vmss.OpPutNetwork, childID(next, c, child.Name)})
 			if err != nil {
 				return err
 			}
@@ -257,7 +257,7 @@ func (a *API) deleteChild(c collection) arm.Handler {
 			if err != nil {
 				return err
 			}
-			op, _, err := a.commit(ctx, r, e, next, vmss.OpDeleteNetwork, childID(next, c, child.Name))
+			op, _, err := a.commit(ctx, r, e, next, task{vmss.OpDeleteNetwork, childID(next, c, child.Name)})
 			resp = &arm.Response{Status: http.StatusAccepted, Header: polling(r, op, true)}
 			return err
 		})

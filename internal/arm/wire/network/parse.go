@@ -140,12 +140,13 @@ func (p *parser) id(value, at string, kind network.Kind, collection string) netw
 	return ref
 }
 
-// between checks a number, and returns the default if it is not given.
-func (p *parser) between(in wire.Document, member, at string, low, high, otherwise int) int {
+// idle reads a timeout in minutes, which is from 4 on and 4 if it is not given.
+func (p *parser) idle(in wire.Document, at string, high int) int {
+	const member, low = "idleTimeoutInMinutes", 4
 	n, given := number(in, member)
 	if !given {
-		in[member] = int64(otherwise)
-		return otherwise
+		in[member] = int64(low)
+		return low
 	}
 	if n < low || n > high {
 		p.Add(wire.InvalidParameter, at+"."+member, "'%s' must be from %d to %d, not %d.", at+"."+member, low, high, n)
