@@ -13,6 +13,7 @@ import (
 	"github.com/muster-vm/muster/internal/api/compute"
 	"github.com/muster-vm/muster/internal/api/fleet"
 	"github.com/muster-vm/muster/internal/api/insights"
+	"github.com/muster-vm/muster/internal/api/network"
 	"github.com/muster-vm/muster/internal/api/resources"
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/controller"
@@ -23,6 +24,7 @@ import (
 	"github.com/muster-vm/muster/internal/host/image"
 	"github.com/muster-vm/muster/internal/identity"
 	"github.com/muster-vm/muster/internal/metrics"
+	nouns "github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/reconcile/disk"
 	"github.com/muster-vm/muster/internal/reconcile/garbage"
 	"github.com/muster-vm/muster/internal/reconcile/group"
@@ -162,6 +164,7 @@ func (p *Plane) wireReconcilers(parts Parts, fence store.Change) {
 		groups.Poke(store.GroupKeyOf(k.Subscription, k.Group))
 	})
 	store.OnChange(p.store, store.Groups, groups.Poke)
+	store.OnChange(p.store, store.Networks, func(k nouns.Key) { groups.Poke(store.GroupKeyOf(k.Subscription, k.Group)) })
 	ofInstance := func(k vmss.InstanceKey) { sets.Poke(k.Set) }
 	store.OnChange(p.store, store.Instances, ofInstance)
 	store.OnChange(p.store, store.Observations, ofInstance)
@@ -212,11 +215,21 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	rm := &resources.API{Store: groups{p.store}, Subscription: subscription, Locations: locations, Zones: c.Host.Zones, Providers: providers()}
 	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas, Progress: p.disks.Progress}
-	rm.Resources, rm.Tag = sets.Resources, sets.Tag
+	nets := &network.API{Store: p.store, Group: rm.Group, Subscription: subscription.ID, Locations: locations, Zones: c.Host.Zones, Public: c.Network.public()}
+	rm.Resources = func(ctx context.Context) []resource.Summary {
+		return append(sets.Resources(ctx), nets.Resources(ctx)...)
+	}
+	rm.Tag = func(ctx context.Context, id resource.ID, change func(map[string]string) (map[string]string, error)) (map[string]string, error) {
+		if nets.Owns(id) {
+			return nets.Tag(ctx, id, change)
+		}
+		return sets.Tag(ctx, id, change)
+	}
+	rm.Blocked = nets.CheckGroup
 	p.ways = fleet.NewStreams(guests{p.hosts}, parts.Log)
 	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet}
-	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
+	routes := slices.Concat(rm.Routes(), sets.Routes(), nets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
 	if err != nil {
 		return nil, err

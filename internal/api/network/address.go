@@ -62,9 +62,9 @@ func (a *API) freePublic(c *changes) (netip.Addr, error) {
 // and back those that it does not use any more.
 func (a *API) giveDynamic(e *edit, next noun.Resource) error {
 	used := map[noun.Key]bool{}
-	for _, u := range usesOf(next) {
-		used[u.of.Key] = true
-		public, ok := store.Get(a.Store, store.Networks, u.of.Key)
+	for _, u := range noun.Uses(next) {
+		used[u.Of.Key] = true
+		public, ok := store.Get(a.Store, store.Networks, u.Of.Key)
 		if !ok || public.Value.PublicAddress == nil || public.Value.PublicAddress.Address.IsValid() {
 			continue
 		}
@@ -78,9 +78,9 @@ func (a *API) giveDynamic(e *edit, next noun.Resource) error {
 	if e.Value == nil {
 		return nil
 	}
-	for _, u := range usesOf(*e.Value) {
-		public, ok := store.Get(a.Store, store.Networks, u.of.Key)
-		if !ok || used[u.of.Key] || public.Value.PublicAddress == nil || public.Value.PublicAddress.Static || !public.Value.PublicAddress.Address.IsValid() {
+	for _, u := range noun.Uses(*e.Value) {
+		public, ok := store.Get(a.Store, store.Networks, u.Of.Key)
+		if !ok || used[u.Of.Key] || public.Value.PublicAddress == nil || public.Value.PublicAddress.Static || !public.Value.PublicAddress.Address.IsValid() {
 			continue
 		}
 		e.release(noun.PublicSpace, public.Value.PublicAddress.Address)

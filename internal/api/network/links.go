@@ -13,9 +13,9 @@ import (
 func (a *API) links(r noun.Resource) map[wire.Link][]string {
 	out := map[wire.Link][]string{}
 	for _, e := range store.All(a.Store, store.Networks) {
-		for _, u := range usesOf(*e.Value) {
-			if u.of.Key == r.Key() {
-				out[linkOf(u, e.Value.Kind)] = append(out[linkOf(u, e.Value.Kind)], u.by)
+		for _, u := range noun.Uses(*e.Value) {
+			if u.Of.Key == r.Key() {
+				out[linkOf(u, e.Value.Kind)] = append(out[linkOf(u, e.Value.Kind)], u.By)
 			}
 		}
 	}
@@ -43,10 +43,10 @@ func linkOf(u use, by noun.Kind) wire.Link {
 		member = "subnets"
 	case by == noun.NATGatewayKind:
 		member = "natGateway"
-	case u.of.Kind == noun.PublicAddressKind:
+	case u.Of.Kind == noun.PublicAddressKind:
 		member = "ipConfiguration"
 	}
-	return wire.Link{Child: u.of.child, Member: member}
+	return wire.Link{Child: u.Of.Child, Member: member}
 }
 
 // cards adds the network cards of instances that a security group or the pools of a
@@ -56,23 +56,23 @@ func (a *API) cards(r noun.Resource, out map[wire.Link][]string) {
 		models := a.models(*e.Value)
 		concerned := false
 		for _, m := range models {
-			concerned = concerned || slices.ContainsFunc(usesOfModel("", m), func(u use) bool { return u.of.Key == r.Key() })
+			concerned = concerned || slices.ContainsFunc(usesOfModel("", m), func(u use) bool { return u.Of.Key == r.Key() })
 		}
 		if !concerned {
 			continue
 		}
 		for _, rec := range a.Store.Instances(e.Value.UID, -1, 0) {
 			for _, u := range usesOfModel(instanceID(*e.Value, rec.ID), models[rec.Row.Value.Revision]) {
-				if u.of.Key != r.Key() {
+				if u.Of.Key != r.Key() {
 					continue
 				}
 				link := wire.Link{Member: "networkInterfaces"}
-				if strings.HasPrefix(u.of.child, "backendaddresspools/") {
-					link = wire.Link{Child: u.of.child, Member: "backendIPConfigurations"}
-				} else if u.of.child != "" {
+				if strings.HasPrefix(u.Of.Child, "backendaddresspools/") {
+					link = wire.Link{Child: u.Of.Child, Member: "backendIPConfigurations"}
+				} else if u.Of.Child != "" {
 					continue
 				}
-				out[link] = append(out[link], u.by)
+				out[link] = append(out[link], u.By)
 			}
 		}
 	}

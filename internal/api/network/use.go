@@ -11,77 +11,18 @@ import (
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
-// place is a resource, or a child of one, that others refer to.
-type place struct {
-	noun.Key
-	child string // collection and name, in lower case; empty for the resource
-}
-
-// placeOf is the place that an id names; false if it is none of this namespace.
-func placeOf(id string) (place, bool) {
-	parsed, err := resource.ParseID(id)
-	if err != nil {
-		return place{}, false
-	}
-	key, ok := noun.KeyOf(parsed)
-	if !ok {
-		return place{}, false
-	}
-	p := place{Key: key}
-	if len(parsed.Names) > 1 {
-		p.child = strings.ToLower(parsed.Types[1] + "/" + parsed.Names[1])
-	}
-	return p, true
-}
-
-// use is a place and the id of what refers to it.
-type use struct {
-	of place
-	by string
-}
-
-// usesOf lists what a resource refers to.
-func usesOf(r noun.Resource) (all []use) {
-	id := r.ID.String()
-	add := func(of noun.Key, child, by string) {
-		if of != (noun.Key{}) {
-			all = append(all, use{place{of, child}, by})
-		}
-	}
-	switch {
-	case r.VirtualNetwork != nil:
-		for _, s := range r.VirtualNetwork.Subnets {
-			add(s.SecurityGroup, "", id+"/subnets/"+s.Name)
-			add(s.NATGateway, "", id+"/subnets/"+s.Name)
-		}
-	case r.SecurityGroup != nil:
-		for _, rule := range r.SecurityGroup.Rules {
-			for _, g := range slices.Concat(rule.Source.Groups, rule.Destination.Groups) {
-				add(g, "", id+"/securityRules/"+rule.Name)
-			}
-		}
-	case r.NATGateway != nil:
-		for _, k := range r.NATGateway.Addresses {
-			add(k, "", id)
-		}
-	case r.LoadBalancer != nil:
-		for _, f := range r.LoadBalancer.Frontends {
-			add(f.Public, "", id+"/frontendIPConfigurations/"+f.Name)
-			add(f.Subnet.Key, "subnets/"+f.Subnet.Child, id+"/frontendIPConfigurations/"+f.Name)
-		}
-		for _, p := range r.LoadBalancer.Pools {
-			add(p.Network, "", id+"/backendAddressPools/"+p.Name)
-		}
-	}
-	return all
-}
+// place and use are short for what the noun's are called.
+type (
+	place = noun.Place
+	use   = noun.Use
+)
 
 // usesOfModel lists what a model of a scale set refers to. owner is the id that the
 // cards are below: the set's, or an instance's.
 func usesOfModel(owner string, m vmss.Model) (all []use) {
 	add := func(id, by string) {
-		if of, ok := placeOf(id); ok {
-			all = append(all, use{of, by})
+		if of, ok := noun.PlaceOf(id); ok {
+			all = append(all, use{Of: of, By: by})
 		}
 	}
 	for _, n := range m.NICs {
@@ -121,27 +62,27 @@ func (a *API) models(set vmss.ScaleSet) map[vmss.RevisionNumber]vmss.Model {
 // that is also what refers to its subnets, but not what it holds itself.
 func (a *API) users(of place) (all []string) {
 	within := func(p place) bool {
-		return p == of || of.child == "" && p.Key == of.Key
+		return p == of || of.Child == "" && p.Key == of.Key
 	}
 	for _, e := range store.All(a.Store, store.Networks) {
-		for _, u := range usesOf(*e.Value) {
-			if within(u.of) && e.Value.Key() != of.Key {
-				all = append(all, u.by)
+		for _, u := range noun.Uses(*e.Value) {
+			if within(u.Of) && e.Value.Key() != of.Key {
+				all = append(all, u.By)
 			}
 		}
 	}
 	for _, e := range store.All(a.Store, store.ScaleSets) {
 		for _, m := range a.models(*e.Value) {
 			for _, u := range usesOfModel(e.Value.ID.String(), m) {
-				if within(u.of) {
-					all = append(all, u.by)
+				if within(u.Of) {
+					all = append(all, u.By)
 				}
 			}
 		}
 	}
 	if net, ok := store.Get(a.Store, store.Networks, of.Key); ok && of.Kind == noun.VirtualNetworkKind {
 		for subnet, ids := range a.holders(*net.Value) {
-			if within(place{of.Key, "subnets/" + subnet}) {
+			if within(place{Key: of.Key, Child: "subnets/" + subnet}) {
 				all = append(all, ids...)
 			}
 		}
@@ -209,7 +150,7 @@ const codeBalancerInUse = "LoadBalancerInUseByVirtualMachineScaleSet"
 // checkChild fails with Invalid if something refers to a child that is to be
 // deleted.
 func (a *API) checkChild(r noun.Resource, collection, name string) error {
-	by := a.users(place{r.Key(), strings.ToLower(collection + "/" + name)})
+	by := a.users(place{Key: r.Key(), Child: strings.ToLower(collection + "/" + name)})
 	if len(by) == 0 {
 		return nil
 	}
