@@ -78,7 +78,9 @@ func TestOnlyLoginDiscoveryAndReadinessArePublic(t *testing.T) {
 func TestReadersReadAndContributorsDoEverything(t *testing.T) {
 	open := []string{"GET /subscriptions", "GET /tenants", // show what everybody knows
 		"GET /subscriptions/{subscription}/operationresults/{operation}", "GET /subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}/operations/{operation}",
-		"GET /subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}/DiskOperations/{operation}"} // look at the operation
+		"GET /subscriptions/{subscription}/providers/Microsoft.Compute/locations/{location}/DiskOperations/{operation}",
+		"GET /subscriptions/{subscription}/providers/Microsoft.Network/locations/{location}/operations/{operation}",
+		"GET /subscriptions/{subscription}/providers/Microsoft.Network/locations/{location}/operationResults/{operation}"} // look at the operation
 	handshakes := []string{"Muster.Fleet/console/action", "Muster.Fleet/tunnel/action"} // a GET begins what is more than reading
 	for _, r := range assembled(t).Router.Routes() {
 		reads := (r.Method == http.MethodGet || r.Method == http.MethodHead) && !slices.Contains(handshakes, r.Action)

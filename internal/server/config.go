@@ -56,9 +56,17 @@ type Host struct {
 	DiskLimits       bool     `json:"diskLimits"`       // hold disks to the IOPS and MB/s of their type and size
 }
 
-// Network is the default network of instances.
+// Network is the default network of instances, and where public addresses come from.
 type Network struct {
-	Prefix string `json:"prefix"` // IPv4, /8 to /28
+	Prefix       string `json:"prefix"`       // IPv4, /8 to /28
+	PublicPrefix string `json:"publicPrefix"` // of public addresses: IPv4, /8 to /30
+	PublicRouted bool   `json:"publicRouted"` // public addresses reach this host from outside, and leave it as they are
+}
+
+// public returns the prefix that public addresses are given out of.
+func (n Network) public() netip.Prefix {
+	p, _ := netip.ParsePrefix(n.PublicPrefix) // Validate refuses what is none
+	return p
 }
 
 // Images is where images come from.
@@ -128,7 +136,7 @@ func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8443", Driver: "qemu", Location: "local", LogLevel: "info",
 		Host:    Host{Name: "host-1", CPUOvercommit: 8, MemoryOvercommit: 1, Zones: []string{"1", "2", "3"}, FaultDomains: 5, DiskLimits: true},
-		Network: Network{Prefix: "10.240.0.0/16"},
+		Network: Network{Prefix: "10.240.0.0/16", PublicPrefix: "10.241.0.0/16"},
 		Images:  Images{Tiny: "/usr/share/muster/tiny"},
 		Limits:  Limits{Capacity: 1000, ImageGB: volume.DefaultMaxGB},
 		Metrics: Metrics{Interval: "10s", Retention: "90d"},

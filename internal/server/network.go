@@ -14,6 +14,13 @@ import (
 	"github.com/muster-vm/muster/internal/store"
 )
 
+// virtualNetworks is what carries virtual networks out.
+type virtualNetworks struct {
+	*network.Reconciler                 // nil if the hosts carry none
+	carrier             fabric.Networks // of their packets
+	probes              *probe.Prober   // of load balancers; nil where nothing is there to ask
+}
+
 // wireNetworks makes the controller of virtual networks and what they are made
 // of, over the fabric that all hosts of this process share. pokeGroup hears of what
 // goes, so that its group can.
@@ -22,15 +29,15 @@ func (p *Plane) wireNetworks(parts Parts, fence store.Change, pokeGroup func(sto
 	if !ok {
 		return
 	}
-	p.carrier = carrier
+	p.nets.carrier = carrier
 	opts := network.Options{Store: p.store, Fabric: carrier, Fence: fence, Log: parts.Log}
 	var changed func(noun.UID)
 	if _, wired := carrier.(fabric.Plug); wired {
-		p.probes = probe.New(probe.Options{Dial: carrier.DialInside, Log: parts.Log, Changed: func(uid noun.UID) { changed(uid) }})
-		opts.Prober = p.probes
+		p.nets.probes = probe.New(probe.Options{Dial: carrier.DialInside, Log: parts.Log, Changed: func(uid noun.UID) { changed(uid) }})
+		opts.Prober = p.nets.probes
 	}
-	p.nets = network.New(opts)
-	c := controller.New(controller.Options[noun.Key]{Name: "network", Workers: 4, Log: parts.Log, Observe: parts.observe(), List: p.nets.Keys, Reconciler: p.nets})
+	p.nets.Reconciler = network.New(opts)
+	c := controller.New(controller.Options[noun.Key]{Name: "network", Workers: 4, Log: parts.Log, Observe: parts.observe(), List: p.nets.Keys, Reconciler: p.nets.Reconciler})
 	changed = func(uid noun.UID) { p.nets.WakeNetwork(uid, c.Poke) }
 	p.nets.Wake(c.Poke)
 	store.OnChange(p.store, store.Networks, func(k noun.Key) { pokeGroup(store.GroupKeyOf(k.Subscription, k.Group)) })
@@ -39,11 +46,11 @@ func (p *Plane) wireNetworks(parts Parts, fence store.Change, pokeGroup func(sto
 
 // networkLoops are what runs beside the controllers where there are real networks.
 func (p *Plane) networkLoops() (all []func(context.Context)) {
-	if p.probes == nil {
+	if p.nets.probes == nil {
 		return nil
 	}
-	meter := &host.BalancerMeter{Fabric: p.carrier, Programs: p.nets.Applied, Healthy: p.probes.Healthy, Record: p.meters.Balancer, Step: p.meters.Step(), Log: p.log}
-	return []func(context.Context){p.probes.Run, meter.Run}
+	meter := &host.BalancerMeter{Fabric: p.nets.carrier, Programs: p.nets.Applied, Healthy: p.nets.probes.Healthy, Record: p.meters.Balancer, Step: p.meters.Step(), Log: p.log}
+	return []func(context.Context){p.nets.probes.Run, meter.Run}
 }
 
 // balancer returns the load balancer that a path names.
@@ -66,7 +73,7 @@ func (p Parts) networks() (fabric.Networks, bool) {
 
 // program returns what the packets of a virtual network may do.
 func (p *Plane) program(key noun.Key) (noun.Program, error) {
-	if p.nets == nil {
+	if p.nets.Reconciler == nil {
 		return noun.Program{}, resource.Errorf(resource.Unavailable, "", "The hosts of this server carry no virtual networks.")
 	}
 	return p.nets.Program(key)

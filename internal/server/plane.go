@@ -13,6 +13,7 @@ import (
 	"github.com/muster-vm/muster/internal/api/compute"
 	"github.com/muster-vm/muster/internal/api/fleet"
 	"github.com/muster-vm/muster/internal/api/insights"
+	"github.com/muster-vm/muster/internal/api/network"
 	"github.com/muster-vm/muster/internal/api/resources"
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/controller"
@@ -21,13 +22,12 @@ import (
 	driver "github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/host/image"
-	"github.com/muster-vm/muster/internal/host/probe"
 	"github.com/muster-vm/muster/internal/identity"
 	"github.com/muster-vm/muster/internal/metrics"
+	nouns "github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/reconcile/disk"
 	"github.com/muster-vm/muster/internal/reconcile/garbage"
 	"github.com/muster-vm/muster/internal/reconcile/group"
-	"github.com/muster-vm/muster/internal/reconcile/network"
 	"github.com/muster-vm/muster/internal/reconcile/set"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -66,19 +66,17 @@ type HostPart struct {
 type Plane struct {
 	Handler http.Handler
 
-	log     *slog.Logger
-	store   *store.Store
-	leases  []store.Lease
-	hosts   []*host.Host
-	disks   *disk.Reconciler    // of managed disks, snapshots and images
-	loops   []loop              // the controllers
-	meters  *metrics.Recorder   // of what all hosts' machines use
-	ways    *fleet.Streams      // consoles and tunnels
-	nets    *network.Reconciler // of virtual networks; nil if the hosts carry none
-	carrier fabric.Networks     // of their packets; nil likewise
-	probes  *probe.Prober       // of load balancers; nil where nothing is there to ask
-	stop    context.CancelFunc  // ends the store's watch
-	wg      sync.WaitGroup      // of the store's watch
+	log    *slog.Logger
+	store  *store.Store
+	leases []store.Lease
+	hosts  []*host.Host
+	disks  *disk.Reconciler   // of managed disks, snapshots and images
+	loops  []loop             // the controllers
+	meters *metrics.Recorder  // of what all hosts' machines use
+	ways   *fleet.Streams     // consoles and tunnels
+	nets   virtualNetworks    // and what carries them; zero if the hosts carry none
+	stop   context.CancelFunc // ends the store's watch
+	wg     sync.WaitGroup     // of the store's watch
 }
 
 // loop is a controller, whatever its keys.
@@ -120,7 +118,7 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 			return nil, err
 		}
 	}
-	if p.nets != nil {
+	if p.nets.Reconciler != nil {
 		if err := p.nets.Sweep(ctx); err != nil {
 			p.log.WarnContext(ctx, "remove virtual networks of which there is no record", "err", err)
 		}
@@ -173,6 +171,7 @@ func (p *Plane) wireReconcilers(parts Parts, fence store.Change) {
 		groups.Poke(store.GroupKeyOf(k.Subscription, k.Group))
 	})
 	store.OnChange(p.store, store.Groups, groups.Poke)
+	store.OnChange(p.store, store.Networks, func(k nouns.Key) { groups.Poke(store.GroupKeyOf(k.Subscription, k.Group)) })
 	ofInstance := func(k vmss.InstanceKey) { sets.Poke(k.Set) }
 	store.OnChange(p.store, store.Instances, ofInstance)
 	store.OnChange(p.store, store.Observations, ofInstance)
@@ -206,11 +205,11 @@ func (p *Plane) wireHost(ctx context.Context, parts Parts, part HostPart) error 
 		return err
 	}
 	opts := host.Options{Name: part.Place.Name, Driver: part.Driver, Fabric: part.Fabric, Store: p.store, Log: parts.Log,
-		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease, Observe: parts.observe(), NoLimit: !parts.Config.Host.DiskLimits}
+		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease, Observe: parts.observe(), NoLimit: !parts.Config.Host.DiskLimits, PublicPrefix: parts.Config.Network.public()}
 	if parts.Config.sampling() > 0 {
 		opts.Metrics = p.meters
 	}
-	if p.probes != nil { // there are packets, which need their network at once
+	if p.nets.probes != nil { // there are packets, which need their network at once
 		opts.Settle = p.nets.Settle
 	}
 	p.hosts = append(p.hosts, host.New(opts))
@@ -226,11 +225,21 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	rm := &resources.API{Store: groups{p.store}, Subscription: subscription, Locations: locations, Zones: c.Host.Zones, Providers: providers()}
 	sets := &compute.API{Store: p.store, Images: parts.Images, Group: rm.Group, Explain: explainer.Explain, Subscription: subscription.ID, Locations: locations,
 		Zones: c.Host.Zones, MaxCapacity: c.Limits.Capacity, Quotas: c.Quotas, Progress: p.disks.Progress}
-	rm.Resources, rm.Tag = sets.Resources, sets.Tag
+	nets := &network.API{Store: p.store, Group: rm.Group, Subscription: subscription.ID, Locations: locations, Zones: c.Host.Zones, Public: c.Network.public()}
+	rm.Resources = func(ctx context.Context) []resource.Summary {
+		return append(sets.Resources(ctx), nets.Resources(ctx)...)
+	}
+	rm.Tag = func(ctx context.Context, id resource.ID, change func(map[string]string) (map[string]string, error)) (map[string]string, error) {
+		if nets.Owns(id) {
+			return nets.Tag(ctx, id, change)
+		}
+		return sets.Tag(ctx, id, change)
+	}
+	rm.Blocked = nets.CheckGroup
 	p.ways = fleet.NewStreams(guests{p.hosts}, parts.Log)
 	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways, Program: p.program}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet, Balancer: p.balancer}
-	routes := slices.Concat(rm.Routes(), sets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
+	routes := slices.Concat(rm.Routes(), sets.Routes(), nets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)
 	if err != nil {
 		return nil, err

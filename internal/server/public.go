@@ -7,6 +7,7 @@ import (
 	"github.com/muster-vm/muster/internal/api/compute"
 	"github.com/muster-vm/muster/internal/api/fleet"
 	"github.com/muster-vm/muster/internal/api/insights"
+	"github.com/muster-vm/muster/internal/api/network"
 	"github.com/muster-vm/muster/internal/api/resources"
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/host/image"
@@ -71,6 +72,7 @@ func providers() []resources.Provider {
 			{Name: "locations/vmSizes", Versions: compute.Versions},
 			{Name: "locations/publishers", Versions: compute.Versions},
 		}},
+		{Namespace: network.Namespace, Types: networkTypes()},
 		{Namespace: insights.Namespace, Types: []resources.Type{
 			{Name: "metrics", Versions: insights.Versions},
 			{Name: "metricDefinitions", Versions: insights.Versions},
@@ -89,4 +91,14 @@ func providers() []resources.Provider {
 			{Name: "tags", Versions: resources.Versions},
 		}},
 	}
+}
+
+// networkTypes are the resource types of Microsoft.Network.
+func networkTypes() (all []resources.Type) {
+	for _, name := range []string{"virtualNetworks", "virtualNetworks/subnets", "networkSecurityGroups", "networkSecurityGroups/securityRules", "networkSecurityGroups/defaultSecurityRules",
+		"applicationSecurityGroups", "publicIPAddresses", "natGateways", "loadBalancers", "loadBalancers/backendAddressPools", "loadBalancers/inboundNatRules",
+		"locations", "locations/operations", "locations/operationResults", "locations/usages"} {
+		all = append(all, resources.Type{Name: name, Versions: network.Versions, Zonal: name == "publicIPAddresses" || name == "natGateways"})
+	}
+	return all
 }

@@ -95,16 +95,27 @@ func (h Host) check(bad problem) {
 }
 
 func (n Network) check(bad problem) {
-	const key = "network.prefix"
-	p, err := netip.ParsePrefix(n.Prefix)
+	own, ok := checkPrefix(bad, "network.prefix", n.Prefix, 28, "10.240.0.0/16")
+	public, also := checkPrefix(bad, "network.publicPrefix", n.PublicPrefix, 30, "10.241.0.0/16")
+	if ok && also && own.Overlaps(public) {
+		bad("network.publicPrefix", "The public addresses %s overlap network.prefix, %s. Choose a range apart from it.", public, own)
+	}
+}
+
+// checkPrefix reads the prefix of a network of at most that many bits.
+func checkPrefix(bad problem, key, value string, bits int, example string) (netip.Prefix, bool) {
+	p, err := netip.ParsePrefix(value)
 	switch {
-	case err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > 28:
-		bad(key, "The network prefix %q is not an IPv4 prefix between /8 and /28, such as 10.240.0.0/16.", n.Prefix)
+	case err != nil || !p.Addr().Is4() || p.Bits() < 8 || p.Bits() > bits:
+		bad(key, "The network prefix %q is not an IPv4 prefix between /8 and /%d, such as %s.", value, bits, example)
 	case p != p.Masked():
 		bad(key, "The network prefix %s has bits set beyond its length. Write %s.", p, p.Masked())
 	case p.Addr().IsLoopback(), p.Addr().IsMulticast(), p.Addr().IsLinkLocalUnicast(), p.Addr().IsUnspecified():
-		bad(key, "The network %s is reserved. Choose a private one, such as 10.240.0.0/16.", p)
+		bad(key, "The network %s is reserved. Choose another one, such as the private %s.", p, example)
+	default:
+		return p, true
 	}
+	return p, false
 }
 
 func (i Images) check(bad problem) {

@@ -45,8 +45,8 @@ type Type struct {
 	Zonal     bool     // its resources can be put into zones
 }
 
-// API answers for the namespace. All members are needed, but for Zones, and
-// for Resources and Tag without which there are no resources in groups.
+// API answers for the namespace. All members are needed, but for Zones and Blocked,
+// and for Resources and Tag without which there are no resources in groups.
 type API struct {
 	Store        Store
 	Subscription resource.Subscription
@@ -58,6 +58,9 @@ type API struct {
 	// Tag returns the tags of what is in a group after change, which may alter
 	// its argument; a nil change only reads. A missing resource is NotFound.
 	Tag func(ctx context.Context, id resource.ID, change func(map[string]string) (map[string]string, error)) (map[string]string, error)
+	// Blocked fails with Conflict if what is in a group cannot be deleted, since
+	// something outside of it needs it; nil for never.
+	Blocked func(subscription, group string) error
 }
 
 // Routes lists the operations.

@@ -181,6 +181,11 @@ func (a *API) deleteGroup(ctx context.Context, r *arm.Request) (*arm.Response, e
 		if g.Deleting {
 			return nil, resource.Errorf(resource.Conflict, "ResourceGroupBeingDeleted", "The resource group '%s' is being deleted already.", g.Name)
 		}
+		if a.Blocked != nil {
+			if err := a.Blocked(g.Subscription, g.Name); err != nil {
+				return nil, err
+			}
+		}
 		g.Deleting = true
 		now := time.Now().UTC()
 		op := vmss.Operation{ID: uuid.NewString(), Sequence: now.UnixNano(), Kind: vmss.OpDeleteGroup, Target: g.ID(), Location: g.Location, Created: now, Principal: r.Principal.ObjectID}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -21,9 +22,10 @@ type Reconciler struct {
 }
 
 // Reconcile marks every scale set, disk, snapshot and image of a group that goes,
-// and removes the group once they are gone. Whoever sees one go pokes its group.
-// A disk that an instance of another group has stays, and the group with it,
-// until it is detached.
+// then what is in its network, and removes the group once all are gone. Whoever sees
+// one go pokes its group. A disk that an instance of another group has stays, and
+// the group with it, until it is detached; so does a network that something of
+// another group uses.
 func (r *Reconciler) Reconcile(ctx context.Context, key store.GroupKey) (time.Time, error) {
 	group, ok := store.Get(r.Store, store.Groups, key)
 	if !ok || !group.Value.Deleting {
@@ -37,9 +39,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, key store.GroupKey) (time.Ti
 	if err != nil {
 		return time.Time{}, err
 	}
-	left = left || sets
-	if left {
+	if sets || left {
 		return time.Time{}, nil
+	}
+	if left, err = r.markNetworks(ctx, key); err != nil || left {
+		return time.Time{}, err
 	}
 	r.Log.InfoContext(ctx, "remove resource group", "group", group.Value.Name, "reason", "its delete was asked for and it is empty")
 	changes := []store.Change{r.Fence, store.Delete(store.Groups, key, store.At(group.Revision))}
@@ -88,6 +92,34 @@ func (r *Reconciler) markDisks(ctx context.Context, key store.GroupKey) (left bo
 		disk.Deleting = true
 		r.Log.InfoContext(ctx, "delete disk", "disk", disk.ID.String(), "reason", reason)
 		if _, err := r.Store.Commit(ctx, r.Fence, store.Put(store.Disks, disk.Key(), disk, store.At(e.Revision))); err != nil {
+			return left, err
+		}
+	}
+	return left, nil
+}
+
+// markNetworks reports whether there are resources of Microsoft.Network left. It
+// marks those that nothing uses, so that what refers to another one goes before it.
+func (r *Reconciler) markNetworks(ctx context.Context, key store.GroupKey) (left bool, err error) {
+	all := store.All(r.Store, store.Networks)
+	used := map[network.Key]bool{}
+	for _, e := range all {
+		for _, u := range network.Uses(*e.Value) {
+			used[u.Of.Key] = true
+		}
+	}
+	for _, e := range all {
+		if k := e.Value.Key(); k.Subscription != key.Subscription || k.Group != key.Name {
+			continue
+		}
+		left = true
+		if e.Value.Deleting || used[e.Value.Key()] || len(r.Store.Reserved(network.AddressSpace(e.Value.UID))) > 0 {
+			continue
+		}
+		next := *e.Value
+		next.Deleting = true
+		r.Log.InfoContext(ctx, "delete network resource", "resource", next.ID.String(), "reason", reason)
+		if _, err := r.Store.Commit(ctx, r.Fence, store.Put(store.Networks, next.Key(), next, store.At(e.Revision))); err != nil {
 			return left, err
 		}
 	}

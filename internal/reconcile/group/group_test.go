@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/muster-vm/muster/internal/disk"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/reconcile/group"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -150,6 +151,58 @@ func TestADeletedGroupWaitsForItsDisksToo(t *testing.T) {
 		y.commit(store.Delete(store.Disks, disk.NewKey(kind, "sub", "lab", "x"), store.Any))
 		y.reconcile()
 	}
+	if _, ok := store.Get(y.store, store.Groups, lab); ok {
+		t.Error("the empty group is still there")
+	}
+}
+
+func TestNetworksGoAfterSetsAndAfterWhatUsesThem(t *testing.T) {
+	y := newYard(t)
+	group := network.NewKey(network.SecurityGroupKind, "sub", "lab", "nsg")
+	net := network.NewKey(network.VirtualNetworkKind, "sub", "lab", "vn")
+	foreign := network.NewKey(network.SecurityGroupKind, "sub", "other", "nsg")
+	card := network.ReservationKey{Space: network.AddressSpace("vn"), Name: "10.0.0.4"}
+	for key, r := range map[network.Key]network.Resource{
+		group:   {ID: resource.In("sub", "LAB", "Microsoft.Network", string(group.Kind), "nsg"), UID: "nsg", SecurityGroup: &network.SecurityGroup{}},
+		foreign: {ID: resource.In("sub", "other", "Microsoft.Network", string(group.Kind), "nsg"), UID: "foreign", SecurityGroup: &network.SecurityGroup{}},
+		net: {ID: resource.In("sub", "Lab", "Microsoft.Network", string(net.Kind), "vn"), UID: "vn",
+			VirtualNetwork: &network.VirtualNetwork{Subnets: []network.Subnet{{Name: "sn", SecurityGroup: group}}}},
+	} {
+		r.Kind = key.Kind
+		y.commit(store.Put(store.Networks, key, r))
+	}
+	y.commit(store.Put(store.Reservations, card, network.Reservation{Set: "db"}))
+	y.drop()
+	marked := func() (all []network.Key) {
+		y.t.Helper()
+		y.reconcile()
+		for _, e := range store.All(y.store, store.Networks) {
+			if e.Value.Deleting {
+				all = append(all, e.Value.Key())
+			}
+		}
+		return all
+	}
+	if got := marked(); got != nil {
+		t.Errorf("%v are marked while there are sets", got)
+	}
+	for _, name := range []string{"web", "api"} {
+		y.commit(store.Delete(store.ScaleSets, vmss.NewKey("sub", "lab", name), store.Any))
+	}
+	if got := marked(); got != nil {
+		t.Errorf("%v are marked while an instance of another group has an address", got)
+	}
+	y.commit(store.Delete(store.Reservations, card, store.Any))
+	for _, want := range []network.Key{net, group} {
+		if got := marked(); len(got) != 1 || got[0] != want {
+			t.Errorf("%v are marked, want %v", got, want)
+		}
+		if _, ok := store.Get(y.store, store.Groups, lab); !ok {
+			t.Fatal("the group went before its networks")
+		}
+		y.commit(store.Delete(store.Networks, want, store.Any))
+	}
+	y.reconcile()
 	if _, ok := store.Get(y.store, store.Groups, lab); ok {
 		t.Error("the empty group is still there")
 	}

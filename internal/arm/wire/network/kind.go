@@ -1,6 +1,7 @@
 package network
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
@@ -35,6 +36,11 @@ var kinds = map[network.Kind]*kind{
 	network.ApplicationGroupKind: applicationGroup,
 	network.PublicAddressKind:    publicAddress,
 	network.NATGatewayKind:       natGateway,
+}
+
+// Kinds lists the kinds that have a document, in the order of network.Kinds.
+func Kinds() []network.Kind {
+	return slices.DeleteFunc(network.Kinds(), func(k network.Kind) bool { return kinds[k] == nil })
 }
 
 // newKind makes a kind of its ledger. Its children are in the named arrays of its

@@ -19,7 +19,7 @@ func parseNATGateway(p *parser, out *network.Resource) {
 		out.SKU = network.Standard
 	}
 	sub(p.doc, "sku")["name"] = string(out.SKU)
-	g.Idle = p.between(p.props, "idleTimeoutInMinutes", "properties", 4, 120, 4)
+	g.Idle = p.idle(p.props, "properties", 120)
 	if len(out.Zones) > 1 {
 		p.Add(wire.InvalidParameter, "zones", "A NAT gateway is in one zone; %d were given.", len(out.Zones))
 	}

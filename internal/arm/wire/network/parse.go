@@ -83,34 +83,16 @@ func (p *parser) zones(out *network.Resource) {
 	}
 }
 
-// Bounds of tags.
-//
-// Source: https://learn.microsoft.com/azure/azure-resource-manager/management/tag-resources#limitations
-const (
-	maxTags     = 50
-	maxTagName  = 512
-	maxTagValue = 256
-)
-
 func (p *parser) tags(out *network.Resource) {
-	tags, _ := p.doc["tags"].(map[string]any)
-	if tags == nil {
+	tags, given := p.doc["tags"].(map[string]any)
+	if !given {
 		return
-	}
-	if len(tags) > maxTags {
-		p.Add(wire.InvalidParameter, "tags", "A resource may have at most %d tags, not %d.", maxTags, len(tags))
 	}
 	out.Tags = map[string]string{}
 	for name, v := range tags {
-		value, _ := v.(string)
-		out.Tags[name] = value
-		if name == "" || len(name) > maxTagName || strings.ContainsAny(name, `<>%&\?/`) {
-			p.Add("InvalidTagNameCharacters", "tags", "The tag name '%.64s' is not one of 1 to %d characters without <, >, %%, &, \\, ? and /.", name, maxTagName)
-		}
-		if len(value) > maxTagValue {
-			p.Add(wire.InvalidParameter, "tags."+name, "The value of a tag may have at most %d characters, not %d.", maxTagValue, len(value))
-		}
+		out.Tags[name], _ = v.(string)
 	}
+	p.AddFrom(resource.CheckTags(out.Tags), "tags")
 }
 
 // name reads the name of a child.
@@ -158,12 +140,13 @@ func (p *parser) id(value, at string, kind network.Kind, collection string) netw
 	return ref
 }
 
-// between checks a number, and returns the default if it is not given.
-func (p *parser) between(in wire.Document, member, at string, low, high, otherwise int) int {
+// idle reads a timeout in minutes, which is from 4 on and 4 if it is not given.
+func (p *parser) idle(in wire.Document, at string, high int) int {
+	const member, low = "idleTimeoutInMinutes", 4
 	n, given := number(in, member)
 	if !given {
-		in[member] = int64(otherwise)
-		return otherwise
+		in[member] = int64(low)
+		return low
 	}
 	if n < low || n > high {
 		p.Add(wire.InvalidParameter, at+"."+member, "'%s' must be from %d to %d, not %d.", at+"."+member, low, high, n)

@@ -40,7 +40,7 @@ func parsePublicAddress(p *parser, out *network.Resource) {
 	if out.SKU == network.Standard {
 		fill(p.props, "ddosSettings", wire.Document{"protectionMode": "VirtualNetworkInherited"})
 	}
-	a.Idle = p.between(p.props, "idleTimeoutInMinutes", "properties", 4, 30, 4)
+	a.Idle = p.idle(p.props, "properties", 30)
 	a.Label = text(p.props, "dnsSettings", "domainNameLabel")
 	if a.Label != "" && !labelSyntax.MatchString(a.Label) {
 		p.Add("InvalidDomainNameLabel", "properties.dnsSettings.domainNameLabel", "The domain name label %.64s is invalid. It must conform to the following regular expression: %s.", a.Label, labelSyntax)

@@ -259,7 +259,7 @@ func TestANetworkInterfaceShowsWhatTheModelAndTheNetworkSay(t *testing.T) {
 		`"id":"` + id + `/networkInterfaces/nic"`, `"privateIPAddress":"10.0.0.5"`, `"publicIPAddress":{"id":"` + id + `/networkInterfaces/nic/ipConfigurations/ip/publicIPAddresses/own"}`,
 		`"loadBalancerInboundNatRules":[{"id":"` + inNetwork + `loadBalancers/lb/inboundNatRules/nat.1"}]`, `"applicationSecurityGroups":[{"id":"` + inNetwork + `applicationSecurityGroups/web"}]`,
 		`"dnsServers":["10.0.0.9"]`, `"enableIPForwarding":true`, `"enableAcceleratedNetworking":true`, `"networkSecurityGroup":{"id":"` + inNetwork + `networkSecurityGroups/nsg"}`,
-		`"macAddress":"02-4D-00-00-00-01"`, `"primary":true`, `"location":"westus"`,
+		`"macAddress":"02-C6-FF-0A-5A-5A"`, `"primary":true`, `"location":"westus"`,
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is not in %s", want, got)
