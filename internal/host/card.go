@@ -158,14 +158,17 @@ func noResource(id string) error {
 }
 
 func (h *Host) wanting(key vmss.InstanceKey, m vmss.Model) (*wanting, error) {
-	w := &wanting{key: key, public: h.PublicPrefix, find: func(k network.Key) (network.Resource, bool) {
-		e, ok := store.Get(h.Store, store.Networks, k)
-		if !ok {
-			return network.Resource{}, false
-		}
-		return *e.Value, true
-	}}
+	w := &wanting{key: key, public: h.PublicPrefix, find: h.network}
 	return w, w.nics(m)
+}
+
+// network finds a resource of Microsoft.Network.
+func (h *Host) network(k network.Key) (network.Resource, bool) {
+	e, ok := store.Get(h.Store, store.Networks, k)
+	if !ok {
+		return network.Resource{}, false
+	}
+	return *e.Value, true
 }
 
 // reserve gives the instance, which has no machine or one of just these cards, all
@@ -189,6 +192,7 @@ func (h *Host) reserve(ctx context.Context, s *scene) ([]fabric.Port, error) {
 	if err != nil {
 		return nil, err
 	}
+	var uids []network.UID
 	for i, card := range w.primary {
 		if card.network == "" {
 			continue
@@ -197,26 +201,35 @@ func (h *Host) reserve(ctx context.Context, s *scene) ([]fabric.Port, error) {
 			return nil, err
 		}
 		all[i].Network = card.network
+		uids = append(uids, card.network)
 	}
-	return all, h.applied(ctx, all)
+	return all, h.applied(ctx, uids)
 }
 
-// applied waits until the networks of the ports know them.
-func (h *Host) applied(ctx context.Context, all []fabric.Port) error {
+// applied waits until everything that was committed is applied to the networks. It
+// fails with Unavailable if that takes too long.
+func (h *Host) applied(ctx context.Context, uids []network.UID) error {
 	if h.Settle == nil {
 		return nil
 	}
-	var done []network.UID
-	for _, p := range all {
-		if p.Network == "" || slices.Contains(done, p.Network) {
+	limited, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	for i, uid := range uids {
+		if slices.Contains(uids[:i], uid) {
 			continue
 		}
-		if err := h.Settle(ctx, p.Network); err != nil {
+		if err := h.Settle(limited, uid); limited.Err() != nil && ctx.Err() == nil {
+			return notReady(err)
+		} else if err != nil {
 			return err
 		}
-		done = append(done, p.Network)
 	}
 	return nil
+}
+
+// notReady is the failure of an instance whose network lags behind.
+func notReady(why error) error {
+	return resource.Errorf(resource.Unavailable, "VirtualNetworkNotReady", "The host has not brought the instance's virtual network up to date yet. It tries again.").Because(why)
 }
 
 // attach gives the instance's cards their addresses, or finds those that they have,
@@ -229,7 +242,7 @@ func (h *Host) attach(ctx context.Context, s *scene) error {
 	for i, p := range all {
 		lease, err := h.Fabric.Attach(ctx, p)
 		if resource.Is(err, resource.NotFound) && p.Network != "" {
-			return resource.Errorf(resource.Unavailable, "VirtualNetworkNotReady", "The host has not made the instance's virtual network yet. It tries again.").Because(err)
+			return notReady(err)
 		}
 		if err != nil {
 			return err

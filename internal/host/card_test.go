@@ -33,7 +33,18 @@ type wired struct {
 	mu      sync.Mutex
 	settled bool
 	ports   map[string]fabric.Port // that are attached in a virtual network
+	flows   map[netip.Addr]int
+	cut     []netip.Addr
+	unused
 }
+
+// unused are the methods of fabric.Networks that the host does not call.
+type (
+	unused   struct{ networks }
+	networks interface{ fabric.Networks }
+)
+
+var _ fabric.Networks = (*wired)(nil)
 
 func (w *wired) Attach(ctx context.Context, p fabric.Port) (fabric.Lease, error) {
 	if p.Network == "" {
@@ -67,13 +78,45 @@ func (w *wired) Settle(context.Context, network.UID) error {
 	return nil
 }
 
+func (w *wired) Flows(_ context.Context, _ network.UID, card netip.Addr) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.flows[card], nil
+}
+
+func (w *wired) Cut(_ context.Context, _ network.UID, card netip.Addr) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = append(w.cut, card)
+	delete(w.flows, card)
+	return nil
+}
+
+// connect makes flows to a card.
+func (w *wired) connect(card string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.flows[netip.MustParseAddr(card)] = n
+}
+
+// cuts returns which cards were cut since the last time.
+func (w *wired) cuts() (cards []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.cut {
+		cards = append(cards, a.String())
+	}
+	w.cut = nil
+	return cards
+}
+
 // inNetwork runs a test on a stage whose fabric has virtual networks. Of the models,
 // 4 has two cards with all that there is, 5 one in a small subnet, 6 one in none
 // that is there, 7 one with all and 8 one without a public address.
 func inNetwork(t *testing.T, test func(t *testing.T, s *stage, w *wired)) {
 	onStage(t, nil, func(t *testing.T, s *stage) {
 		s.stop()
-		w := &wired{Fabric: s.fabric, ports: map[string]fabric.Port{}}
+		w := &wired{Fabric: s.fabric, ports: map[string]fabric.Port{}, flows: map[netip.Addr]int{}}
 		s.vcpus = 200
 		s.tune = func(o *host.Options) {
 			o.Fabric, o.Settle, o.PublicPrefix = w, w.Settle, netip.MustParsePrefix("203.0.113.0/28")

@@ -42,6 +42,7 @@ type Options struct {
 	// Settle returns when everything that was committed so far has been applied to
 	// the virtual network; nil when there is nobody to wait for.
 	Settle func(ctx context.Context, uid network.UID) error
+	Drain  time.Duration // how long connections to a member that leaves go on, unless its pool says; default 30 s
 }
 
 // Host carries out the rows of one host. Make it with New, then Run it.
@@ -52,6 +53,7 @@ type Host struct {
 	room       room
 	journal    journal
 	hashes     sync.Map // vmss.RevisionKey -> string, see passwordHash
+	drains     sync.Map // vmss.InstanceKey -> *drain, of those that leave
 }
 
 // New returns a host that is not running yet.
@@ -64,6 +66,9 @@ func New(o Options) *Host {
 	}
 	if o.Ledger == nil {
 		o.Ledger = NewLedger(o.Store)
+	}
+	if o.Drain == 0 {
+		o.Drain = 30 * time.Second
 	}
 	h := &Host{Options: o, driver: inspect(o.Driver)}
 	h.room = room{vcpus: o.VCPUs, memory: o.Memory, taken: map[vmss.InstanceKey]claim{}}

@@ -35,7 +35,7 @@ func (h *Host) Reconcile(ctx context.Context, key vmss.InstanceKey) (time.Time, 
 	var step plan.Step
 	s, err := h.look(ctx, key, *row.Value)
 	if err == nil {
-		step = plan.Instance(s.row, s.seen, s.machine(), time.Now())
+		step = h.decide(ctx, &s)
 		err = h.do(ctx, &s, step)
 		if err == nil && step.Settled && s.vm != nil && s.row.Power == vmss.PowerRunning && isNetworked(s.rev.Model) {
 			err = h.catchUp(ctx, &s)
@@ -148,6 +148,7 @@ func (h *Host) forget(ctx context.Context, fence compute.Fence, s *scene) error 
 		return err
 	}
 	h.room.release(s.key)
+	h.drains.Delete(s.key)
 	return nil
 }
 

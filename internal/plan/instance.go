@@ -18,6 +18,9 @@ type Machine struct {
 	Matches bool         // made from the spec that row and model ask for
 	Fits    bool         // has the data disks and limits that row and model ask for
 	Fault   string       // why it stopped by itself, if not by its guest's wish
+
+	Flows                  int       // established connections that came to it by load balancers
+	DrainSince, DrainUntil time.Time // when they began to drain, and when they are cut; zero: they are not waited for
 }
 
 // MachineState is what a virtual machine is doing.
@@ -64,6 +67,7 @@ type Step struct {
 	Graces  bool            // with SetPower: the guest is asked first
 	Why     string          // for the log
 	Settled bool            // the row is fully carried out
+	Leaves  bool            // it takes a running machine down, or waits to: who talks to the machine is cut off
 	Late    *vmss.Failure   // the guest did not report in time
 	Died    string          // with SetPower: why the machine stopped by itself; the start counts as another try
 	WakeAt  time.Time       // when time alone changes the answer; zero if never
@@ -98,6 +102,11 @@ const ProvisioningLimit = 40 * time.Minute
 // Instance plans the next driver call for one row. vm is nil when the host has
 // no machine of the instance.
 func Instance(row vmss.Instance, seen vmss.Observation, vm *Machine, now time.Time) Step {
+	return drained(row, vm, next(row, seen, vm, now), now)
+}
+
+// next plans without regard to connections.
+func next(row vmss.Instance, seen vmss.Observation, vm *Machine, now time.Time) Step {
 	if f := seen.Failure; f != nil && f.Generation == row.Generation && now.Before(f.RetryAt) && holdsBack(f, vm) {
 		return Step{WakeAt: f.RetryAt, Why: "trying again later after " + f.Code}
 	}

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -51,7 +52,17 @@ func TestInstanceScenarios(t *testing.T) {
 				}
 				now = now.Add(after)
 			}
-			return plan.Instance(row, seen, vm, now).String()
+			if d.MaybeScanArgs(t, "flows", &s) { // they drain for half a minute
+				if _, err := fmt.Sscan(s, &vm.Flows); err != nil {
+					d.Fatalf(t, "%v", err)
+				}
+				vm.DrainSince, vm.DrainUntil = epoch, epoch.Add(30*time.Second)
+			}
+			step := plan.Instance(row, seen, vm, now)
+			if step.Do == plan.Nothing && step.Leaves {
+				return fmt.Sprintf("%s; looks again after %v", step, step.WakeAt.Sub(now))
+			}
+			return step.String()
 		})
 	})
 }
@@ -69,10 +80,18 @@ func TestAHostComesToRest(t *testing.T) {
 		var vm *plan.Machine
 		if rapid.Bool().Draw(t, "exists") {
 			vm = &plan.Machine{Disks: rapid.Int64Range(1, row.Disks).Draw(t, "its disks"), Boots: rapid.Int64Range(1, row.Boots).Draw(t, "its boots"),
-				State: rapid.SampledFrom(states).Draw(t, "state"), Matches: rapid.Bool().Draw(t, "matches"), Fits: rapid.Bool().Draw(t, "fits")}
+				State: rapid.SampledFrom(states).Draw(t, "state"), Matches: rapid.Bool().Draw(t, "matches"), Fits: rapid.Bool().Draw(t, "fits"),
+				Flows: rapid.IntRange(0, 2).Draw(t, "flows"), DrainSince: epoch, DrainUntil: epoch.Add(10 * time.Second)}
 		}
-		for range 12 {
-			step := plan.Instance(row, seen, vm, epoch)
+		now := epoch
+		for range 24 {
+			step := plan.Instance(row, seen, vm, now)
+			if step.Do == plan.Nothing && step.Leaves {
+				if !step.WakeAt.After(now) {
+					t.Fatalf("at %v it waits until %v", now, step.WakeAt)
+				}
+				now = step.WakeAt
+			}
 			if step.Settled {
 				if vm != nil && !row.Deleting && (!vm.Matches || !vm.Fits) {
 					t.Fatalf("it rests with the wrong machine %+v", vm)

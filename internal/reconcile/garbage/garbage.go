@@ -1,6 +1,6 @@
 // Package garbage removes records that nobody needs any more: operations that
-// ended long ago, and what was written of an instance or a disk at the very moment
-// its row or record went.
+// ended long ago, what was written of an instance or a disk at the very moment its
+// row or record went, and addresses and ports whose owner was lost with its host.
 package garbage
 
 import (
@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/muster-vm/muster/internal/disk"
+	"github.com/muster-vm/muster/internal/network"
+	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
 )
@@ -39,7 +41,7 @@ type Reconciler struct {
 // Reconcile looks through all records once.
 func (r *Reconciler) Reconcile(ctx context.Context, _ struct{}) (time.Time, error) {
 	now := time.Now()
-	changes := slices.Concat(r.operations(now), r.orphans(), r.diskless())
+	changes := slices.Concat(r.operations(now), r.orphans(), r.diskless(), r.ownerless(ctx))
 	for len(changes) > 0 {
 		n := min(len(changes), commitSize)
 		if _, err := r.Store.Commit(ctx, append([]store.Change{r.Fence}, changes[:n]...)...); err != nil {
@@ -125,4 +127,44 @@ func (r *Reconciler) orphans() (changes []store.Change) {
 		changes = append(changes, row, store.Delete(store.Observations, key, store.Any), store.Delete(store.Customizations, key, store.Any))
 	}
 	return changes
+}
+
+// ownerless lists the addresses and ports that nobody has any more: of instances
+// whose host was lost, and then their set deleted; and of resources that are gone. An
+// instance whose set is there has a host that frees them, and only once its machine
+// is gone. A UID is never used twice; the id of a resource may be.
+func (r *Reconciler) ownerless(ctx context.Context) (changes []store.Change) {
+	checked := map[network.Key]bool{}
+	for key, e := range store.Each(r.Store, store.Reservations) {
+		owner, gone := r.lostOwner(*e.Value)
+		if !gone {
+			continue
+		}
+		r.Log.InfoContext(ctx, "free what nobody has any more", "space", key.Space, "name", key.Name, "set", e.Value.Set, "instance", e.Value.Instance, "resource", e.Value.By)
+		changes = append(changes, store.Delete(store.Reservations, key, store.At(e.Revision)))
+		if owner != (network.Key{}) && !checked[owner] {
+			checked[owner] = true
+			changes = append(changes, store.Check(store.Networks, owner, store.Absent))
+		}
+	}
+	return changes
+}
+
+// lostOwner reports whether the owner of a reservation is gone, and which resource
+// that is, if it is one.
+func (r *Reconciler) lostOwner(res network.Reservation) (owner network.Key, gone bool) {
+	if res.Set != "" {
+		_, alive := r.Store.SetByUID(vmss.UID(res.Set))
+		return owner, !alive && r.Store.Instance(vmss.UID(res.Set), vmss.InstanceID(res.Instance)) == nil
+	}
+	id, err := resource.ParseID(res.By)
+	if err != nil {
+		return owner, false // whose it is, nobody can say
+	}
+	owner, ok := network.KeyOf(id)
+	if !ok {
+		return owner, false
+	}
+	_, alive := store.Get(r.Store, store.Networks, owner)
+	return owner, !alive
 }

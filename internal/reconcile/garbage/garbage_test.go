@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/muster-vm/muster/internal/disk"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/reconcile/garbage"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -185,6 +188,33 @@ func TestOfDisksWhatIsStateStaysAndWhatHasNoRecordGoes(t *testing.T) {
 		}
 		if states, attached := store.All(y.store, store.DiskStates), store.All(y.store, store.Attachments); len(states) != 1 || len(attached) != 1 {
 			t.Errorf("%d states and %d attachments are left, want those of the disk", len(states), len(attached))
+		}
+	})
+}
+
+func TestAddressesAndPortsOfOwnersThatAreGoneAreFreed(t *testing.T) {
+	inYard(t, func(t *testing.T, y *yard) {
+		lb := network.Resource{ID: resource.In("sub", "lab", "Microsoft.Network", "loadBalancers", "LB"), UID: "lb", Kind: network.LoadBalancerKind}
+		row := vmss.InstanceKey{Set: "lost", ID: 2}
+		y.commit(store.Put(store.Networks, lb.Key(), lb), store.Put(store.Instances, row, vmss.Instance{ID: 2}))
+		for name, owner := range map[string]network.Reservation{
+			"a set that is there":         {Set: "alive", Instance: 1},
+			"a row that is there":         {Set: "lost", Instance: 2},
+			"gone: one of no set":         {Set: "lost", Instance: 3},
+			"a balancer that is there":    {By: "/subscriptions/sub/resourcegroups/lab/providers/microsoft.network/loadbalancers/lb/frontendipconfigurations/front"},
+			"gone: one of no balancer":    {By: "/subscriptions/sub/resourcegroups/lab/providers/microsoft.network/loadbalancers/old/frontendipconfigurations/front"},
+			"gone: its other frontend":    {By: "/subscriptions/sub/resourcegroups/lab/providers/microsoft.network/loadbalancers/old/frontendipconfigurations/other"},
+			"gone: one of no address":     {By: "/subscriptions/sub/resourcegroups/lab/providers/microsoft.network/publicipaddresses/old"},
+			"somebody whom nobody knows":  {By: "somebody"},
+			"something of another muster": {By: "/subscriptions/sub/resourcegroups/lab/providers/microsoft.network/bastionhosts/b"},
+		} {
+			y.commit(store.Put(store.Reservations, network.ReservationKey{Space: "net", Name: name}, owner))
+		}
+		y.collect()
+		left := slices.Sorted(maps.Keys(y.store.Reserved("net")))
+		want := []string{"a balancer that is there", "a row that is there", "a set that is there", "somebody whom nobody knows", "something of another muster"}
+		if !slices.Equal(left, want) {
+			t.Errorf("left are %q, want %q", left, want)
 		}
 	})
 }
