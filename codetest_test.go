@@ -36,7 +36,7 @@ var layout = codetest.Layout{
 			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
 			"internal/identity",
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
-			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli internal/cli/output internal/cli/demo internal/cli/progress " +
+			"internal/api/authorization internal/api/compute/catalogue internal/api/fleet internal/portal internal/cli internal/cli/output internal/cli/card internal/cli/demo internal/cli/network internal/cli/progress " +
 			"internal/cli/span internal/cli/stream internal/telemetry",
 		7: "internal/server internal/server/doctor internal/fleettest",
 		8: "internal/program",

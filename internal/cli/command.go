@@ -31,6 +31,9 @@ type command struct {
 	confirm bool                                            // ask before it runs
 	local   bool                                            // works on contexts alone and needs none
 	goal    string                                          // state that instances are to reach; running if empty
+	own     map[string]func(*pflag.FlagSet)                 // options that no other command takes
+	aliases map[string]string                               // other names of options
+	text    func(result any) string                         // words the answer for who asks for no format
 	// run returns what to print, nil for nothing, or an *operation to wait for.
 	run func(ctx context.Context, c *call) (any, error)
 }
@@ -44,6 +47,7 @@ type call struct {
 	conn        *Connection
 	compute     *armcompute.ClientFactory
 	resources   *armresources.ClientFactory
+	flags       *pflag.FlagSet
 	explainable bool     // a scale set is acted on, so that Muster.Fleet can tell more
 	goal        string   // state that its instances are to reach
 	failures    []string // a line for each instance that failed to
@@ -66,11 +70,20 @@ var groups = map[string]string{
 	"vmss nic":        "See network interfaces of instances",
 }
 
-// Commands returns the commands that talk to a server with the grammar of az.
-func Commands() []*cobra.Command {
+// Commands returns the commands that talk to a server with the grammar of az:
+// those of this package, and more.
+func Commands(more ...Command) []*cobra.Command {
 	root := &cobra.Command{}
 	byPath := map[string]*cobra.Command{"": root}
-	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), streamCommands(), catalogCommands(), resourceCommands(), metricCommands(), diskCommands(), imageCommands()} {
+	var others []command
+	for _, cmd := range more {
+		if cmd.Run == nil {
+			parentOf(byPath, cmd.Path).Short = cmd.Short
+			continue
+		}
+		others = append(others, cmd.row())
+	}
+	for _, some := range [][]command{loginCommands(), groupCommands(), setCommands(), instanceCommands(), streamCommands(), catalogCommands(), resourceCommands(), metricCommands(), diskCommands(), imageCommands(), others} {
 		for _, row := range some {
 			parent, _ := cutLast(row.path)
 			parentOf(byPath, parent).AddCommand(row.cobra())
@@ -131,7 +144,7 @@ func (row command) cobra() *cobra.Command {
 	_, name := cutLast(row.path)
 	cmd := &cobra.Command{Use: strings.TrimSpace(name + " " + row.args), Short: row.short}
 	cmd.SetFlagErrorFunc(flagError)
-	required := c.register(cmd, row.takes)
+	required := c.register(cmd, row)
 	c.completeNames(cmd, row)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c.out, c.err, c.in = cmd.OutOrStdout(), cmd.ErrOrStderr(), cmd.InOrStdin()
@@ -167,6 +180,9 @@ func lacks(cmd *cobra.Command, required []string) (missing []string) {
 // do runs the command from its options to its output.
 func (row command) do(ctx context.Context, c *call) (err error) {
 	p := output.Printer{Format: strings.ToLower(c.Output), Query: c.Query, Table: row.table, Rows: row.rows}
+	if p.Format == "text" && row.text != nil {
+		p.Format, p.Text = "json", row.text
+	}
 	if err := p.Check(); err != nil {
 		return err
 	}
@@ -191,13 +207,20 @@ func (row command) do(ctx context.Context, c *call) (err error) {
 	if op, ok := result.(*operation); ok && err == nil {
 		result, err = c.finish(ctx, op)
 	}
-	if err != nil || result == nil {
+	answer, ok := result.(Answer)
+	if !ok {
+		answer.Value = result
+	}
+	if err != nil || answer.Value == nil {
 		return err
 	}
-	if result, err = output.Reshape(result, row.shape); err != nil {
+	if result, err = output.Reshape(answer.Value, row.shape); err != nil {
 		return err
 	}
-	return p.Print(c.out, result)
+	if err := p.Print(c.out, result); err != nil || answer.Code == 0 {
+		return err
+	}
+	return &CommandError{Code: answer.Code}
 }
 
 // connect chooses the context and makes the SDK's clients.

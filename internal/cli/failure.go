@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +13,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 
+	"github.com/muster-vm/muster/internal/cli/card"
 	"github.com/muster-vm/muster/internal/cli/output"
 )
 
@@ -77,6 +77,9 @@ func (c *call) explain(err error) error {
 		return f
 	}
 	if e, ok := errors.AsType[*output.ArgumentError](err); ok {
+		return usage("%s", e.Text)
+	}
+	if e, ok := errors.AsType[*card.AmbiguousError](err); ok {
 		return usage("%s", e.Text)
 	}
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/muster-vm/muster/internal/cli/card"
 	"github.com/muster-vm/muster/internal/cli/output"
 )
 
@@ -44,6 +45,8 @@ type options struct {
 	Grain, StartTime, EndTime, Offset     string
 	Top, OrderBy, Filter                  string
 	Metadata                              bool
+
+	Card card.Options
 
 	Login, Listen string
 	Port          uint16
@@ -149,7 +152,15 @@ var optionTable = map[string]option{
 	"lun": func(f *pflag.FlagSet, o *options) {
 		f.IntVar(&o.LUN, "lun", -1, "Place of the disk, from 0 (default the first free one)")
 	},
-	"caching": str(func(o *options) *string { return &o.Caching }, "caching", "", "", "None, ReadOnly or ReadWrite"),
+	"caching":          str(func(o *options) *string { return &o.Caching }, "caching", "", "", "None, ReadOnly or ReadWrite"),
+	"vnet-name":        str(func(o *options) *string { return &o.Card.VirtualNetwork }, "vnet-name", "", "", "Name of the virtual network"),
+	"subnet":           str(func(o *options) *string { return &o.Card.Subnet }, "subnet", "", "", "Name or id of the subnet (default the only one)"),
+	"lb":               str(func(o *options) *string { return &o.Card.LoadBalancer }, "lb", "", "", "Name or id of the load balancer in front of the instances"),
+	"backend-pool":     str(func(o *options) *string { return &o.Card.BackendPool }, "backend-pool-name", "", "", "Its backend pool (default the only one)"),
+	"nat-pool":         str(func(o *options) *string { return &o.Card.NATPool }, "nat-pool-name", "", "", "Its inbound NAT pool (default the only one)"),
+	"nsg":              str(func(o *options) *string { return &o.Card.SecurityGroup }, "nsg", "", "", "Name or id of the security group of the instances"),
+	"asgs":             words(func(o *options) *[]string { return &o.Card.Apps }, "asgs", "", "Names or ids of application security groups"),
+	"public-ip-per-vm": yes(func(o *options) *bool { return &o.Card.PublicAddress }, "public-ip-per-vm", "", "Give each instance a public address"),
 	"name-or-id": func(f *pflag.FlagSet, o *options) {
 		f.StringVarP(&o.Subscription, "name", "n", "", "Name or id of the subscription")
 		f.Lookup("name").Hidden = true
@@ -158,25 +169,40 @@ var optionTable = map[string]option{
 
 // register adds a row's options and those that all commands have. It returns
 // the names of those that are required.
-func (c *call) register(cmd *cobra.Command, takes string) (required []string) {
+func (c *call) register(cmd *cobra.Command, row command) (required []string) {
 	f := cmd.Flags()
-	for name := range strings.FieldsSeq(takes) {
+	c.flags = f
+	for name := range strings.FieldsSeq(row.takes) {
 		name, must := strings.CutSuffix(name, "!")
 		fresh := pflag.NewFlagSet("", pflag.ContinueOnError)
-		optionTable[name](fresh, &c.options)
+		if own := row.own[name]; own != nil {
+			own(fresh)
+		} else {
+			optionTable[name](fresh, &c.options)
+		}
 		f.AddFlagSet(fresh)
 		if must {
 			fresh.VisitAll(func(flag *pflag.Flag) { required = append(required, flag.Name) })
 		}
 	}
 	letter := ""
-	if f.ShorthandLookup("s") == nil && strings.Contains(takes, "name-or-id") {
+	if f.ShorthandLookup("s") == nil && strings.Contains(row.takes, "name-or-id") {
 		letter = "s"
 	}
-	f.StringVarP(&c.Output, "output", "o", "json", "Output format: "+strings.Join(output.Formats, ", "))
+	format := "json"
+	if row.text != nil {
+		format = "text"
+	}
+	f.StringVarP(&c.Output, "output", "o", format, "Output format: "+strings.Join(output.Formats, ", "))
 	f.StringVar(&c.Query, "query", "", "JMESPath query over the result")
 	f.StringVarP(&c.Subscription, "subscription", letter, "", "Name or id of the subscription (default that of the context)")
 	f.BoolVar(&c.OnlyErrors, "only-show-errors", false, "Say nothing but errors")
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if other, ok := row.aliases[name]; ok {
+			name = other
+		}
+		return pflag.NormalizedName(name)
+	})
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(toCompletions(output.Formats), cobra.ShellCompDirectiveNoFileComp))
 	return required
 }
@@ -185,7 +211,9 @@ func toCompletions(words []string) []cobra.Completion { return words }
 
 // many are the options that take words up to the next option, as in az.
 var many = []string{"--instance-ids", "--instance-id", "--set", "--tags", "--zones", "-z", "--ssh-key-values",
-	"--metrics", "--metric", "--aggregation", "--dimension"}
+	"--metrics", "--metric", "--aggregation", "--dimension", "--zone", "--asgs",
+	"--address-prefixes", "--address-prefix", "--subnet-prefixes", "--subnet-prefix", "--dns-servers", "--public-ip-addresses",
+	"--source-address-prefixes", "--source-port-ranges", "--source-asgs", "--destination-address-prefixes", "--destination-port-ranges", "--destination-asgs"}
 
 // Args gives each of the words after an option that takes many of them the
 // option's name, as Go's flags want it: `--instance-ids 0 1` becomes

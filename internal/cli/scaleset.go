@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-
 	"strings"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
 
+	"github.com/muster-vm/muster/internal/cli/card"
 	"github.com/muster-vm/muster/internal/cli/output"
 	"github.com/muster-vm/muster/internal/cli/progress"
 )
@@ -24,7 +24,8 @@ func (c *call) sets() *armcompute.VirtualMachineScaleSetsClient {
 func setCommands() []command {
 	return []command{
 		{path: "vmss create", short: "Create a scale set, by a direct PUT of its model", table: setTable, takes: "resource-group! name! image! location instance-count vm-sku " +
-			"admin-username admin-password ssh-key-values custom-data computer-prefix upgrade-mode zones tags no-wait", run: createSet},
+			"admin-username admin-password ssh-key-values custom-data computer-prefix upgrade-mode zones tags no-wait vnet-name subnet lb backend-pool nat-pool nsg asgs public-ip-per-vm",
+			aliases: map[string]string{"load-balancer": "lb", "lb-nat-pool-name": "nat-pool-name"}, run: createSet},
 		{path: "vmss list", short: "List scale sets", table: "[]." + setTable, takes: "resource-group", run: func(ctx context.Context, c *call) (any, error) { return allSets(ctx, c) }},
 		{path: "vmss show", short: "Show a scale set, or an instance", table: setTable, takes: "resource-group! name! instance-id", run: func(ctx context.Context, c *call) (any, error) {
 			if len(c.InstanceID) > 0 {
@@ -139,8 +140,13 @@ func createSet(ctx context.Context, c *call) (any, error) {
 	if err := c.locateInGroup(ctx); err != nil {
 		return nil, err
 	}
-	nic := &armcompute.VirtualMachineScaleSetNetworkConfiguration{Name: new("nic"), Properties: &armcompute.VirtualMachineScaleSetNetworkConfigurationProperties{
-		Primary: new(true), IPConfigurations: []*armcompute.VirtualMachineScaleSetIPConfiguration{{Name: new("ip")}}}}
+	nic := &armcompute.VirtualMachineScaleSetNetworkConfiguration{}
+	group := card.Group{Path: "/subscriptions/" + c.conn.Subscription + "/resourceGroups/" + c.Group, Get: func(ctx context.Context, path string, into any) error {
+		return c.conn.Get(ctx, c.conn.Endpoint+path, into)
+	}}
+	if err := c.Card.Configure(ctx, group, nic); err != nil {
+		return nil, err
+	}
 	os, err := c.osProfile()
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"github.com/muster-vm/muster/internal/cli"
 	"github.com/muster-vm/muster/internal/cli/demo"
+	"github.com/muster-vm/muster/internal/cli/network"
 	"github.com/muster-vm/muster/internal/server"
 )
 
@@ -19,7 +20,7 @@ func Root(version string) *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true}
 	root.AddCommand(server.Commands()...)
 	root.AddCommand(demo.Command())
-	root.AddCommand(cli.Commands()...)
+	root.AddCommand(cli.Commands(network.Commands()...)...)
 	return root
 }
 

@@ -22,6 +22,8 @@ type Printer struct {
 	// Rows does that where no query can: it returns the rows, and the columns that
 	// come first, in order.
 	Rows func(result any) (rows []any, columns []string)
+	// Text words the result, in place of Format, unless there is a query.
+	Text func(result any) string
 }
 
 // ArgumentError says that an option of the user cannot work.
@@ -60,6 +62,10 @@ func (p Printer) Print(w io.Writer, result any) error {
 	}
 	if result == nil {
 		return nil
+	}
+	if p.Text != nil && p.Query == "" {
+		_, err := io.WriteString(w, p.Text(result))
+		return err
 	}
 	switch p.Format {
 	case "none":
