@@ -36,6 +36,7 @@ var kinds = map[network.Kind]*kind{
 	network.ApplicationGroupKind: applicationGroup,
 	network.PublicAddressKind:    publicAddress,
 	network.NATGatewayKind:       natGateway,
+	network.LoadBalancerKind:     loadBalancer,
 }
 
 // Kinds lists the kinds that have a document, in the order of network.Kinds.

@@ -47,7 +47,7 @@ func parseVirtualNetwork(p *parser, out *network.Resource) {
 	fill(p.props, "subnets", []any{})
 	fill(p.props, "virtualNetworkPeerings", []any{})
 	fill(p.props, "enableDdosProtection", false)
-	delete(p.props, "enableVmProtection") // false; answers do not show it
+	delete(p.props, "enableVmProtection") // false; answers do not show that
 	if p.Len() == 0 {
 		for _, err := range v.Check() {
 			p.AddError(err)
@@ -66,6 +66,7 @@ func (p *parser) subnet(doc wire.Document, at string) network.Subnet {
 		s.Private = !outbound
 	}
 	fill(props, "delegations", []any{})
+	delete(props, "ipamPoolPrefixAllocations") // none; some answers show that
 	fill(props, "privateEndpointNetworkPolicies", "Disabled")
 	fill(props, "privateLinkServiceNetworkPolicies", "Enabled")
 	return s
