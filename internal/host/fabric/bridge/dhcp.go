@@ -8,6 +8,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv4/server4"
+	"github.com/insomniacslk/dhcp/rfc1035label"
 )
 
 // forever is the lease time: guests keep their address while no server runs to
@@ -20,12 +21,13 @@ type offer struct {
 	network netip.Prefix
 	gateway netip.Addr
 	dns     []netip.Addr
+	domain  string // of names; empty for none
 	mtu     int
 }
 
-// listenDHCP opens the server's socket in the thread's namespace.
-func listenDHCP() (net.PacketConn, error) {
-	return server4.NewIPv4UDPConn(bridgeLink, &net.UDPAddr{IP: net.IPv4zero, Port: dhcpv4.ServerPort})
+// listenDHCP opens the server's socket on a bridge of the thread's namespace.
+func listenDHCP(bridge string) (net.PacketConn, error) {
+	return server4.NewIPv4UDPConn(bridge, &net.UDPAddr{IP: net.IPv4zero, Port: dhcpv4.ServerPort})
 }
 
 // serveDHCP answers on conn until it is closed. find returns what a MAC is
@@ -40,7 +42,7 @@ func serveDHCP(conn net.PacketConn, find func(mac string) (offer, bool)) error {
 			conn.WriteTo(r.ToBytes(), peer) //nolint:errcheck // a lost answer is asked for again
 		}
 	}
-	server, err := server4.NewServer(bridgeLink, nil, answer, server4.WithConn(conn))
+	server, err := server4.NewServer("", nil, answer, server4.WithConn(conn))
 	if err != nil {
 		return err
 	}
@@ -63,6 +65,10 @@ func (o offer) reply(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 	r.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, []byte{byte(o.mtu >> 8), byte(o.mtu)}))
 	if o.lease.HostName != "" {
 		r.UpdateOption(dhcpv4.OptHostName(o.lease.HostName))
+	}
+	if o.domain != "" {
+		r.UpdateOption(dhcpv4.OptDomainName(o.domain))
+		r.UpdateOption(dhcpv4.OptDomainSearch(&rfc1035label.Labels{Labels: []string{o.domain}}))
 	}
 	if len(o.dns) > 0 {
 		var ips []net.IP

@@ -14,12 +14,12 @@ const perMessage = 500
 
 // program replaces the tables of the thread's namespace by the given ones, all
 // or nothing; no packet sees a state in between.
-func program(rulesets ...ruleset) error {
+func program(all ...rules) error {
 	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	for _, rs := range rulesets {
+	for _, rs := range all {
 		c.AddTable(rs.table) // so that there is one to delete
 		c.DelTable(rs.table)
 		c.AddTable(rs.table)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ruleset is one table and everything in it, as a value.
-type ruleset struct {
+// rules is one table and everything in it, as a value.
+type rules struct {
 	table  *nftables.Table
 	sets   []memberSet
 	chains []chain
@@ -37,11 +37,11 @@ type member struct {
 
 // hostRules is the table in the host's namespace: what may pass between the
 // host and the fabric, and NAT on the way out.
-func hostRules(n names, prefix netip.Prefix) ruleset {
+func hostRules(n names, prefix netip.Prefix) rules {
 	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: n.table}
 	base := baseChain(table)
 	from, to := in(n.veth), out(n.veth)
-	return ruleset{table: table, chains: []chain{
+	return rules{table: table, chains: []chain{
 		{base("input", nftables.ChainHookInput, nftables.ChainPriorityFilter, nftables.ChainPolicyAccept), [][]expr.Any{
 			rule(from, established, accept),
 			rule(from, drop), // nothing of the host is for guests
@@ -58,12 +58,49 @@ func hostRules(n names, prefix netip.Prefix) ruleset {
 	}}
 }
 
+// networkRules is the table of a virtual network in the host's namespace. The
+// network's namespace has translated what leaves it: packets come from its transit
+// address or from public addresses that are routed into it. Public addresses are
+// reached from everywhere; other addresses of it from nowhere.
+func networkRules(n names, t transit, routed []netip.Addr, keepPublic bool) rules {
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: n.table}
+	base := baseChain(table)
+	public := memberSet{Set: &nftables.Set{Table: table, Name: "public", KeyType: nftables.TypeIPAddr}}
+	for _, a := range routed {
+		public.elements = append(public.elements, nftables.SetElement{Key: a.AsSlice()})
+	}
+	from, to := in(n.veth), out(n.veth)
+	inner := source(netip.PrefixFrom(t.inner(), 32))
+	leaving := [][]expr.Any{rule(inner, notOutBelow(vethPrefix), masquerade)}
+	if !keepPublic {
+		leaving = append(leaving, rule(ipv4, sourceAddress, isIn(public), notOutBelow(vethPrefix), masquerade))
+	}
+	return rules{table: table, sets: []memberSet{public}, chains: []chain{
+		{base("input", nftables.ChainHookInput, nftables.ChainPriorityFilter, nftables.ChainPolicyAccept), [][]expr.Any{
+			rule(from, established, accept),
+			rule(from, drop), // nothing of the host is for guests
+		}},
+		{base("forward", nftables.ChainHookForward, nftables.ChainPriorityFilter, nftables.ChainPolicyAccept), [][]expr.Any{
+			rule(from, to, drop), // a public address that nothing in the network has: it would go round for ever
+			rule(to, established, accept),
+			rule(to, ipv4, destinationAddress, isIn(public), accept),
+			rule(to, drop),
+			rule(from, established, accept),
+			rule(from, destination(transits), drop),
+			rule(from, inner, accept),
+			rule(from, ipv4, sourceAddress, isIn(public), accept),
+			rule(from, drop),
+		}},
+		{natChain(table), leaving},
+	}}
+}
+
 // innerRules is the stateful table in the fabric's namespace.
-func innerRules(pool netip.Prefix, gateway netip.Addr) ruleset {
+func innerRules(pool netip.Prefix, gateway netip.Addr) rules {
 	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: innerTable}
 	base := baseChain(table)
 	guests, host := in(bridgeLink), in(uplinkLink)
-	return ruleset{table: table, chains: []chain{
+	return rules{table: table, chains: []chain{
 		{base("input", nftables.ChainHookInput, nftables.ChainPriorityFilter, nftables.ChainPolicyDrop), [][]expr.Any{
 			rule(in("lo"), accept),
 			rule(established, accept),
@@ -88,7 +125,7 @@ func innerRules(pool netip.Prefix, gateway netip.Addr) ruleset {
 
 // guardRules is the stateless table of the bridge: each port sends from its own
 // MAC and address only. Everything else is dropped as it arrives.
-func guardRules(members []member) ruleset {
+func guardRules(members []member) rules {
 	table := &nftables.Table{Family: nftables.TableFamilyBridge, Name: innerTable}
 	macs, guests := guardSets(table)
 	for _, m := range members {
@@ -96,7 +133,7 @@ func guardRules(members []member) ruleset {
 		guests.elements = append(guests.elements, m.guestElement())
 	}
 	base := baseChain(table)
-	return ruleset{table: table, sets: []memberSet{macs, guests}, chains: []chain{
+	return rules{table: table, sets: []memberSet{macs, guests}, chains: []chain{
 		{base("prerouting", nftables.ChainHookPrerouting, nftables.ChainPriorityRaw, nftables.ChainPolicyDrop), [][]expr.Any{
 			rule(port, etherSource, notIn(macs), drop),
 			rule(ether(unix.ETH_P_IP), udpFrom(67), drop), // no DHCP servers among the guests
