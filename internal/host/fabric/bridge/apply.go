@@ -9,11 +9,10 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/dhcp"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/dns"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/ruleset"
 	"github.com/muster-vm/muster/internal/network"
@@ -286,7 +285,7 @@ func (v *virtual) follow(ctx context.Context, opts Options, before, now *knowled
 func (v *virtual) serveAddresses(ctx context.Context, opts Options, now *knowledge) error {
 	for name, d := range v.dhcp {
 		link, err := netlink.LinkByName(name)
-		if now.offers[name] == nil || err != nil || link.Attrs().Index != d.link {
+		if now.offers[name] == nil || err != nil || link.Attrs().Index != d.link || !d.running() {
 			d.stop()
 			delete(v.dhcp, name)
 		}
@@ -299,21 +298,22 @@ func (v *virtual) serveAddresses(ctx context.Context, opts Options, now *knowled
 		if err != nil {
 			return err
 		}
-		conn, err := listenDHCP(name)
+		conn, err := dhcp.Listen(name)
 		if err != nil {
 			return err
 		}
-		d := dhcpServer{link: link.Attrs().Index, conn: conn, serving: new(sync.WaitGroup)}
+		d := dhcpServer{link: link.Attrs().Index, conn: conn, over: make(chan struct{})}
 		v.dhcp[name] = d
-		d.serving.Go(func() {
-			err := serveDHCP(conn, func(mac string) (offer, bool) {
+		go func() {
+			defer close(d.over)
+			err := dhcp.Serve(conn, func(mac string) (dhcp.Offer, bool) {
 				o, ok := v.known.Load().offers[name][mac]
 				return o, ok
 			})
-			if err != nil && !errors.Is(err, net.ErrClosed) && !strings.Contains(err.Error(), net.ErrClosed.Error()) {
+			if err != nil && !errors.Is(err, net.ErrClosed) {
 				opts.Log.ErrorContext(ctx, "DHCP server of a virtual network stopped", "network", v.uid, "err", err)
 			}
-		})
+		}()
 	}
 	return nil
 }

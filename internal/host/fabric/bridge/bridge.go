@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/dhcp"
 	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -65,7 +66,7 @@ func Open(ctx context.Context, opts Options) (*Fabric, error) {
 		return nil, err
 	}
 	f.serve.Go(func() {
-		if err := serveDHCP(f.conn, f.offer); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := dhcp.Serve(f.conn, f.offer); err != nil && !errors.Is(err, net.ErrClosed) {
 			f.opts.Log.ErrorContext(ctx, "DHCP server stopped", "err", err)
 		}
 	})
@@ -137,7 +138,7 @@ func (f *Fabric) buildInside(t transit) error {
 		if err := setUpUplink(t); err != nil {
 			return err
 		}
-		f.conn, err = listenDHCP(bridgeLink)
+		f.conn, err = dhcp.Listen(bridgeLink)
 		return err
 	})
 	return explain(err, "set up the namespace")
@@ -158,11 +159,12 @@ func (f *Fabric) letOut(ctx context.Context, host hostNetwork) error {
 }
 
 // offer returns what DHCP tells the guest with this MAC.
-func (f *Fabric) offer(mac string) (offer, bool) {
+func (f *Fabric) offer(mac string) (dhcp.Offer, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l, ok := f.leases.ports[f.leases.macs[mac]]
-	return offer{lease: l, network: f.leases.pool.Prefix(), gateway: f.leases.pool.Gateway(), dns: f.opts.DNS, mtu: f.mtu}, ok
+	at := f.leases.pool.Lease(l.Address)
+	return dhcp.Offer{Address: at.Address, Gateway: at.Gateway, HostName: l.HostName, DNS: f.opts.DNS, MTU: f.mtu}, ok
 }
 
 // Attach implements fabric.Fabric. The lease is on disk when it returns.

@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/dhcp"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -32,7 +33,7 @@ func TestGuestLearnsItsNetworkByDHCP(t *testing.T) {
 	if got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
-	if ack.IPAddressLeaseTime(0) != forever {
+	if ack.IPAddressLeaseTime(0) != dhcp.Forever {
 		t.Errorf("lease time is %s, want for ever", ack.IPAddressLeaseTime(0))
 	}
 	if _, known := f.offer("02:00:00:00:00:99"); known {

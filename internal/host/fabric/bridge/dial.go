@@ -77,7 +77,15 @@ func (f *Fabric) dialNetwork(ctx context.Context, name string, tcp uint16) (net.
 	if err != nil {
 		return nil, err
 	}
-	return connect(ctx, s, netip.AddrPortFrom(c.Address, tcp))
+	conn, err := connect(ctx, s, netip.AddrPortFrom(c.Address, tcp))
+	if err != nil {
+		return nil, err
+	}
+	if v.known.Load().cards[name].Address != c.Address {
+		conn.Close()
+		return nil, errNotAttached(name) // another guest may have got the address
+	}
+	return conn, nil
 }
 
 // DialInside implements fabric.Networks. NotFound, too, for an address that no card

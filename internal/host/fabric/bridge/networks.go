@@ -74,7 +74,6 @@ func (f *Fabric) Remove(ctx context.Context, uid network.UID) error {
 	}
 	defer v.mu.Unlock()
 	v.stop()
-	v.known.Store(nil)
 	if err := removeNetwork(f.opts, keyOf(uid)); err != nil {
 		return err
 	}

@@ -19,11 +19,14 @@ func program(all ...rules) error {
 	if err != nil {
 		return err
 	}
+	ids := uint32(0) // of sets; the library's own numbers are not safe for concurrent use
 	for _, rs := range all {
 		c.AddTable(rs.table) // so that there is one to delete
 		c.DelTable(rs.table)
 		c.AddTable(rs.table)
 		for _, s := range rs.sets {
+			ids++
+			s.ID = ids
 			if err := c.AddSet(s.Set, nil); err != nil {
 				return err
 			}

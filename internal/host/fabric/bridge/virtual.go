@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/dhcp"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/dns"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/ruleset"
 	"github.com/muster-vm/muster/internal/network"
@@ -35,14 +36,23 @@ type virtual struct {
 
 // dhcpServer answers on one bridge.
 type dhcpServer struct {
-	link    int // index of the bridge
-	conn    net.PacketConn
-	serving *sync.WaitGroup
+	link int // index of the bridge
+	conn net.PacketConn
+	over chan struct{} // closed when it has ended
 }
 
 func (d dhcpServer) stop() {
 	d.conn.Close() //nolint:errcheck // nothing was written
-	d.serving.Wait()
+	<-d.over
+}
+
+func (d dhcpServer) running() bool {
+	select {
+	case <-d.over:
+		return false
+	default:
+		return true
+	}
 }
 
 func newVirtual(opts Options, uid network.UID) *virtual {
@@ -76,7 +86,7 @@ func (v *virtual) stop() {
 type knowledge struct {
 	program network.Program
 	cards   map[string]network.Card // primary ones by port
-	offers  map[string]map[string]offer
+	offers  map[string]map[string]dhcp.Offer
 	holders map[holding]string // MACs
 	zone    *dns.Zone
 }
@@ -90,13 +100,13 @@ type holding struct {
 // learn reads a program. Offers are by bridge, then by MAC.
 func learn(p network.Program, mtu int) *knowledge {
 	k := &knowledge{
-		program: p, cards: map[string]network.Card{}, offers: map[string]map[string]offer{},
+		program: p, cards: map[string]network.Card{}, offers: map[string]map[string]dhcp.Offer{},
 		holders: map[holding]string{}, zone: dns.NewZone(p),
 	}
 	prefixes := map[string]netip.Prefix{}
 	for _, s := range p.Subnets {
 		prefixes[s.Name] = s.Prefix
-		k.offers[bridgeOf(s.Name)] = map[string]offer{}
+		k.offers[bridgeOf(s.Name)] = map[string]dhcp.Offer{}
 	}
 	for _, c := range p.Cards {
 		prefix, ok := prefixes[c.Subnet]
@@ -110,9 +120,9 @@ func learn(p network.Program, mtu int) *knowledge {
 			continue
 		}
 		k.cards[c.Name] = c
-		k.offers[br][mac.String()] = offer{
-			lease: lease{Port: c.Name, MAC: mac.String(), HostName: c.Host, Address: c.Address}, network: prefix,
-			gateway: network.Gateway(prefix), dns: resolversOf(c, p), domain: network.Domain(p.Network), mtu: mtu,
+		k.offers[br][mac.String()] = dhcp.Offer{
+			Address: netip.PrefixFrom(c.Address, prefix.Bits()), Gateway: network.Gateway(prefix), HostName: c.Host,
+			DNS: resolversOf(c, p), Domain: network.Domain(p.Network), MTU: mtu,
 		}
 	}
 	return k
@@ -144,10 +154,10 @@ func (k *knowledge) lease(p fabric.Port) (fabric.Lease, bool) {
 		return fabric.Lease{}, false
 	}
 	o, ok := k.offers[bridgeOf(c.Subnet)][mac.String()]
-	if !ok || o.lease.Port != p.Name {
+	if !ok || o.Address.Addr() != p.Address {
 		return fabric.Lease{}, false
 	}
-	return fabric.Lease{Address: netip.PrefixFrom(c.Address, o.network.Bits()), Gateway: o.gateway}, true
+	return fabric.Lease{Address: o.Address, Gateway: o.Gateway}, true
 }
 
 // has reports whether a port's card is in the network.

@@ -1,4 +1,6 @@
-package bridge
+// Package dhcp tells guests their addresses: each MAC has one offer, for ever, and
+// strangers get no answer. What is offered, and on which bridge, is the caller's.
+package dhcp
 
 import (
 	"math"
@@ -11,28 +13,28 @@ import (
 	"github.com/insomniacslk/dhcp/rfc1035label"
 )
 
-// forever is the lease time: guests keep their address while no server runs to
+// Forever is the lease time: guests keep their address while no server runs to
 // renew it.
-const forever = time.Duration(math.MaxUint32) * time.Second
+const Forever = time.Duration(math.MaxUint32) * time.Second
 
-// offer is what DHCP tells one guest.
-type offer struct {
-	lease   lease
-	network netip.Prefix
-	gateway netip.Addr
-	dns     []netip.Addr
-	domain  string // of names; empty for none
-	mtu     int
+// Offer is what one guest is told.
+type Offer struct {
+	Address  netip.Prefix // with the subnet's length
+	Gateway  netip.Addr   // the server, too
+	HostName string       // empty for none
+	DNS      []netip.Addr
+	Domain   string // of names; empty for none
+	MTU      int
 }
 
-// listenDHCP opens the server's socket on a bridge of the thread's namespace.
-func listenDHCP(bridge string) (net.PacketConn, error) {
+// Listen opens the server's socket on a bridge of the thread's namespace.
+func Listen(bridge string) (net.PacketConn, error) {
 	return server4.NewIPv4UDPConn(bridge, &net.UDPAddr{IP: net.IPv4zero, Port: dhcpv4.ServerPort})
 }
 
-// serveDHCP answers on conn until it is closed. find returns what a MAC is
+// Serve answers on conn until it is closed. find returns what a MAC is
 // offered; strangers get no answer.
-func serveDHCP(conn net.PacketConn, find func(mac string) (offer, bool)) error {
+func Serve(conn net.PacketConn, find func(mac string) (Offer, bool)) error {
 	answer := func(conn net.PacketConn, peer net.Addr, m *dhcpv4.DHCPv4) {
 		o, ok := find(m.ClientHWAddr.String())
 		if !ok || m.OpCode != dhcpv4.OpcodeBootRequest {
@@ -50,57 +52,57 @@ func serveDHCP(conn net.PacketConn, find func(mac string) (offer, bool)) error {
 }
 
 // reply computes the answer to a client, or nil for none.
-func (o offer) reply(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
+func (o Offer) reply(m *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 {
 	kind, ok := o.kind(m)
 	if !ok {
 		return nil
 	}
 	r, err := dhcpv4.NewReplyFromRequest(m, dhcpv4.WithMessageType(kind),
-		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(o.gateway.AsSlice())))
+		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(o.Gateway.AsSlice())))
 	if err != nil || kind == dhcpv4.MessageTypeNak {
 		return r
 	}
-	r.UpdateOption(dhcpv4.OptSubnetMask(net.CIDRMask(o.network.Bits(), 32)))
-	r.UpdateOption(dhcpv4.OptRouter(o.gateway.AsSlice()))
-	r.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, []byte{byte(o.mtu >> 8), byte(o.mtu)}))
-	if o.lease.HostName != "" {
-		r.UpdateOption(dhcpv4.OptHostName(o.lease.HostName))
+	r.UpdateOption(dhcpv4.OptSubnetMask(net.CIDRMask(o.Address.Bits(), 32)))
+	r.UpdateOption(dhcpv4.OptRouter(o.Gateway.AsSlice()))
+	r.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionInterfaceMTU, []byte{byte(o.MTU >> 8), byte(o.MTU)}))
+	if o.HostName != "" {
+		r.UpdateOption(dhcpv4.OptHostName(o.HostName))
 	}
-	if o.domain != "" {
-		r.UpdateOption(dhcpv4.OptDomainName(o.domain))
-		r.UpdateOption(dhcpv4.OptDomainSearch(&rfc1035label.Labels{Labels: []string{o.domain}}))
+	if o.Domain != "" {
+		r.UpdateOption(dhcpv4.OptDomainName(o.Domain))
+		r.UpdateOption(dhcpv4.OptDomainSearch(&rfc1035label.Labels{Labels: []string{o.Domain}}))
 	}
-	if len(o.dns) > 0 {
+	if len(o.DNS) > 0 {
 		var ips []net.IP
-		for _, a := range o.dns {
+		for _, a := range o.DNS {
 			ips = append(ips, a.AsSlice())
 		}
 		r.UpdateOption(dhcpv4.OptDNS(ips...))
 	}
 	if m.MessageType() != dhcpv4.MessageTypeInform {
-		r.YourIPAddr = o.lease.Address.AsSlice()
-		r.UpdateOption(dhcpv4.OptIPAddressLeaseTime(forever))
+		r.YourIPAddr = o.Address.Addr().AsSlice()
+		r.UpdateOption(dhcpv4.OptIPAddressLeaseTime(Forever))
 	}
 	return r
 }
 
 // kind returns the type of the answer. A client that wants another address, or
 // renews one, is told no, so that it starts again.
-func (o offer) kind(m *dhcpv4.DHCPv4) (kind dhcpv4.MessageType, ok bool) {
+func (o Offer) kind(m *dhcpv4.DHCPv4) (kind dhcpv4.MessageType, ok bool) {
 	switch m.MessageType() {
 	case dhcpv4.MessageTypeDiscover:
 		return dhcpv4.MessageTypeOffer, true
 	case dhcpv4.MessageTypeInform:
 		return dhcpv4.MessageTypeAck, true
 	case dhcpv4.MessageTypeRequest:
-		if id := m.ServerIdentifier(); id != nil && !id.Equal(o.gateway.AsSlice()) {
+		if id := m.ServerIdentifier(); id != nil && !id.Equal(o.Gateway.AsSlice()) {
 			return 0, false // it chose another server
 		}
 		wanted := m.RequestedIPAddress()
 		if wanted == nil {
 			wanted = m.ClientIPAddr
 		}
-		if !wanted.Equal(o.lease.Address.AsSlice()) {
+		if !wanted.Equal(o.Address.Addr().AsSlice()) {
 			return dhcpv4.MessageTypeNak, true
 		}
 		return dhcpv4.MessageTypeAck, true
