@@ -15,6 +15,7 @@ import (
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/dhcp"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/dns"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/ruleset"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
 	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -68,7 +69,7 @@ func (f *Fabric) apply(ctx context.Context, v *virtual, p network.Program) error
 	if err := v.reenter(); err != nil {
 		return err
 	}
-	if err := explainRules(program(networkRules(v.names, t, p.Routed, f.opts.PublicRouted)), "of the host"); err != nil {
+	if err := explainRules(tables.Load(v.table(t, p, f.opts).Host()), "of the host"); err != nil {
 		return err
 	}
 	if err := v.load(p); err != nil {
@@ -96,6 +97,13 @@ func (f *Fabric) apply(ctx context.Context, v *virtual, p network.Program) error
 	now := learn(p, v.mtu)
 	v.known.Store(now)
 	return v.follow(ctx, f.opts, before, now)
+}
+
+// table is what the host has to know of the network to judge its packets.
+func (v *virtual) table(t transit, p network.Program, opts Options) tables.Virtual {
+	return tables.Virtual{
+		Table: v.names.table, Veth: v.names.veth, Local: vethPrefix, Transit: t.inner(), Public: p.Routed, KeepPublic: opts.PublicRouted,
+	}
 }
 
 // settle returns the network's transit block: the one that it has, or one that no
@@ -145,7 +153,7 @@ func (v *virtual) reenter() error {
 
 // load programs the namespace.
 func (v *virtual) load(p network.Program) error {
-	tables, err := ruleset.Tables(p, v.called())
+	rules, err := ruleset.Tables(p, v.called())
 	if err != nil {
 		return err
 	}
@@ -153,7 +161,7 @@ func (v *virtual) load(p network.Program) error {
 		if err := set(networkSettings()); err != nil {
 			return err
 		}
-		return ruleset.Load(tables)
+		return ruleset.Load(rules)
 	})
 	return explainRules(err, "of virtual network "+p.Name)
 }

@@ -13,11 +13,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/nftables"
 	"github.com/vishvananda/netns"
 
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/dhcp"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
 	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -99,7 +99,7 @@ func (f *Fabric) build(ctx context.Context) error {
 	if err := f.enter(); err != nil {
 		return err
 	}
-	if err := explainRules(program(hostRules(f.names, prefix)), "of the host"); err != nil {
+	if err := explainRules(tables.Load(defaultRules(f.names, f.leases.pool).Host()), "of the host"); err != nil {
 		return err
 	}
 	if err := f.buildInside(t); err != nil {
@@ -115,12 +115,12 @@ func (f *Fabric) build(ctx context.Context) error {
 // its links.
 func (f *Fabric) buildInside(t transit) error {
 	pool := f.leases.pool
-	var members []member
+	var members []tables.Member
 	for _, l := range f.leases.sorted() {
 		members = append(members, l.member())
 		f.admitted[l.Port] = l
 	}
-	err := inside(f.ns, func() error { return program(innerRules(pool.Prefix(), pool.Gateway()), guardRules(members)) })
+	err := inside(f.ns, func() error { return tables.Load(defaultRules(f.names, pool).Inner(), tables.Guard(members)) })
 	if err != nil {
 		return explainRules(err, "of the namespace")
 	}
@@ -142,6 +142,13 @@ func (f *Fabric) buildInside(t transit) error {
 		return err
 	})
 	return explain(err, "set up the namespace")
+}
+
+// defaultRules says what the rules of the default network are about.
+func defaultRules(n names, pool *fabric.Pool) tables.Default {
+	return tables.Default{
+		Table: n.table, Veth: n.veth, Bridge: bridgeLink, Uplink: uplinkLink, Prefix: pool.Prefix(), Gateway: pool.Gateway(),
+	}
 }
 
 // letOut lets the host forward for its guests, if it has somewhere to forward
@@ -186,11 +193,11 @@ func (f *Fabric) Attach(ctx context.Context, port fabric.Port) (fabric.Lease, er
 	if !ok || before != l {
 		err := inside(f.ns, func() error {
 			if ok && before.MAC != l.MAC {
-				if err := expel(before.member()); err != nil {
+				if err := tables.Expel(before.member()); err != nil {
 					return err
 				}
 			}
-			return admit(l.member())
+			return tables.Admit(l.member())
 		})
 		if err != nil {
 			return fabric.Lease{}, explainRules(err, "for port "+port.Name)
@@ -213,7 +220,7 @@ func (f *Fabric) Detach(ctx context.Context, name string) error {
 	}
 	delete(f.homes, name)
 	if l, ok := f.admitted[name]; ok {
-		err := inside(f.ns, func() error { return errors.Join(expel(l.member()), forget(bridgeLink, l.Address)) })
+		err := inside(f.ns, func() error { return errors.Join(tables.Expel(l.member()), forget(bridgeLink, l.Address)) })
 		if err != nil {
 			return explainRules(err, "for port "+name)
 		}
@@ -343,7 +350,7 @@ func Destroy(_ context.Context, opts Options) error {
 	err = errors.Join(
 		explain(deleteLink(n.veth), "remove "+n.veth),
 		explain(removeNamespace(n.namespace), "remove network namespace "+n.namespace),
-		explainRules(unprogram(&nftables.Table{Family: nftables.TableFamilyINet, Name: n.table}), "of the host"),
+		explainRules(tables.Remove(n.table), "of the host"),
 	)
 	if err != nil {
 		return err

@@ -32,6 +32,6 @@
 // there and repairs what is not. What is written of virtual networks is in a file
 // for each; it comes before all else of a network and goes last. Rules are in
 // nftables tables of the fabric's own name; no other table is ever touched. What to
-// program is computed by pure functions (rules.go, transit.go, virtual.go, package
+// program is computed by pure functions (transit.go, virtual.go, packages tables and
 // ruleset); one transaction per namespace applies it.
 package bridge

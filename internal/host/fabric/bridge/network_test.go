@@ -23,6 +23,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
 	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -187,7 +188,7 @@ func TestNetworksWithOnePrefixAreApart(t *testing.T) {
 	redNet, blueNet := f.networks[red], f.networks[blue]
 	inner := func(chain string) func() uint64 {
 		return func() uint64 {
-			return drops(t, redNet.ns, nftables.Table{Name: innerTable, Family: nftables.TableFamilyINet}, chain)
+			return drops(t, redNet.ns, nftables.Table{Name: tables.Inner, Family: nftables.TableFamilyINet}, chain)
 		}
 	}
 	outer := func(table, chain string) func() uint64 {
@@ -355,7 +356,7 @@ func TestGuestsOfANetworkSendFromTheirOwnAddressOnly(t *testing.T) {
 	f := openFabric(t, Options{Name: "a"})
 	g := bootNetwork(t, f, plan(red, map[string]string{"p0": "10.1.1.4", "p1": "10.1.1.5"}))
 	at, visitors := listen(t, g["p0"].ns, "0.0.0.0")
-	guard := nftables.Table{Name: innerTable, Family: nftables.TableFamilyBridge}
+	guard := nftables.Table{Name: tables.Inner, Family: nftables.TableFamilyBridge}
 	g["p1"].inside(func() error {
 		return configure("eth0", netip.MustParsePrefix("10.1.1.77/24"), g["p1"].lease.Gateway)
 	})
@@ -501,7 +502,7 @@ func TestRemoveLeavesNothing(t *testing.T) {
 		"without veth":      func(n names) error { return deleteLink(n.veth) },
 		"without namespace": func(n names) error { return removeNamespace(n.namespace) },
 		"without table": func(n names) error {
-			return unprogram(&nftables.Table{Family: nftables.TableFamilyINet, Name: n.table})
+			return tables.Remove(n.table)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -587,7 +588,7 @@ func TestApplyRepairsWhatIsBroken(t *testing.T) {
 	for name, harm := range map[string]func() error{
 		"nothing":    func() error { return nil },
 		"veth gone":  func() error { return deleteLink(v.names.veth) },
-		"table gone": func() error { return unprogram(&nftables.Table{Family: nftables.TableFamilyINet, Name: v.names.table}) },
+		"table gone": func() error { return tables.Remove(v.names.table) },
 		"route gone": func() error {
 			return netlink.RouteDel(&netlink.Route{Dst: toIPNet(netip.PrefixFrom(public, 32))})
 		},

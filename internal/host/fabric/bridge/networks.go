@@ -9,13 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
-	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 
 	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/ruleset"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
 	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -89,7 +88,7 @@ func removeNetwork(opts Options, key string) error {
 		explain(clearNamespace(n.namespace), "clear network namespace "+n.namespace),
 		explain(deleteLink(n.veth), "remove "+n.veth),
 		explain(removeNamespace(n.namespace), "remove network namespace "+n.namespace),
-		explainRules(unprogram(&nftables.Table{Family: nftables.TableFamilyINet, Name: n.table}), "of the host"),
+		explainRules(tables.Remove(n.table), "of the host"),
 	)
 	if err != nil {
 		return err
@@ -173,23 +172,4 @@ func (f *Fabric) within(ctx context.Context, uid network.UID, attempt string, do
 		return errNoNetwork(uid)
 	}
 	return explain(v.inside(func() error { return do(v) }), attempt)
-}
-
-// tablesBelow lists what follows a prefix in the names of the inet tables of the
-// thread's namespace that begin with it.
-func tablesBelow(prefix string) (rest []string, err error) {
-	c, err := nftables.New()
-	if err != nil {
-		return nil, err
-	}
-	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
-	if err != nil {
-		return nil, err
-	}
-	for _, t := range tables {
-		if key, ok := strings.CutPrefix(t.Name, prefix); ok {
-			rest = append(rest, key)
-		}
-	}
-	return rest, nil
 }

@@ -35,7 +35,6 @@ type Options struct {
 const (
 	bridgeLink = "muster0" // in the namespace
 	uplinkLink = "uplink"  // in the namespace: its end of the veth pair
-	innerTable = "muster"  // in the namespace
 	vethPrefix = "mst-"    // on the host: its end, of any fabric
 	mostMTU    = 1500
 )

@@ -10,7 +10,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
+	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/ruleset"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
 	"github.com/muster-vm/muster/internal/network"
 )
 
@@ -34,7 +36,12 @@ func Probe() Features {
 			return err
 		}
 		defer ns.Close() //nolint:errcheck // nobody holds it: it ends
-		f.Rules = explainRules(program(hostRules(namesOf("probe"), DefaultPrefix), innerRules(DefaultPrefix, DefaultPrefix.Addr().Next()), guardRules(nil)), "in a trial namespace")
+		pool, err := fabric.NewPool(DefaultPrefix)
+		if err != nil {
+			return err
+		}
+		rules := defaultRules(namesOf("probe"), pool)
+		f.Rules = explainRules(tables.Load(rules.Host(), rules.Inner(), tables.Guard(nil)), "in a trial namespace")
 		f.Networks = probeNetwork()
 		return nil
 	})
@@ -46,14 +53,14 @@ func Probe() Features {
 // probeNetwork tries in the thread's namespace what virtual networks need.
 func probeNetwork() error {
 	p := trialProgram()
-	tables, err := ruleset.Tables(p, ruleset.Names{
+	rules, err := ruleset.Tables(p, ruleset.Names{
 		Uplink: uplinkLink, Bridge: bridgeOf, Tap: tapOf,
 		Transit: netip.MustParseAddr("169.254.1.2"), HostEnd: netip.MustParseAddr("169.254.1.1"),
 	})
 	if err != nil {
 		return err
 	}
-	if err := explainRules(ruleset.Load(tables), "of a virtual network, in a trial namespace"); err != nil {
+	if err := explainRules(ruleset.Load(rules), "of a virtual network, in a trial namespace"); err != nil {
 		return err
 	}
 	if _, err := ruleset.Flows(p.Cards[0].Address); err != nil {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/muster-vm/muster/internal/durable"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
 	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 )
@@ -108,11 +109,11 @@ func traces(opts Options) ([]string, error) {
 			keys = append(keys, key)
 		}
 	}
-	tables, err := tablesBelow(own.table + "_")
+	ours, err := tables.Below(own.table + "_")
 	if err != nil {
 		return nil, err
 	}
-	keys = append(keys, tables...)
+	keys = append(keys, ours...)
 	slices.Sort(keys)
 	return slices.Compact(keys), nil
 }

@@ -1,4 +1,4 @@
-package bridge
+package tables
 
 import (
 	"encoding/binary"
