@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/dhcp"
 	"github.com/muster-vm/muster/internal/host/fabric/bridge/dns"
@@ -267,15 +268,8 @@ func isGone(err error) bool {
 // follow makes the services and the neighbour table be of the new program.
 func (v *virtual) follow(ctx context.Context, opts Options, before, now *knowledge) error {
 	err := v.inside(func() error {
-		if before != nil {
-			for at, mac := range before.holders {
-				if now.holders[at] == mac {
-					continue
-				}
-				if err := forget(at.bridge, at.addr); err != nil {
-					return err
-				}
-			}
+		if err := departedSince(before, now).forget(); err != nil {
+			return err
 		}
 		if err := v.serveAddresses(ctx, opts, now); err != nil {
 			return err
@@ -286,6 +280,47 @@ func (v *virtual) follow(ctx context.Context, opts Options, before, now *knowled
 		return explain(err, "serve the virtual network")
 	}
 	return explainRules(v.inside(func() error { return ruleset.Move(now.program) }), "of virtual network "+now.program.Name)
+}
+
+// departed is addresses that the cards which had them have no more.
+type departed map[netip.Addr]string // bridge
+
+func departedSince(before, now *knowledge) departed {
+	d := departed{}
+	if before == nil {
+		return d
+	}
+	for at, mac := range before.holders {
+		if now.holders[at] != mac {
+			d[at.addr] = at.bridge
+		}
+	}
+	return d
+}
+
+// forget drops what the thread's namespace remembers of the addresses: where they
+// were, and the flows, which are not those of a card that gets one next.
+func (d departed) forget() error {
+	if len(d) == 0 {
+		return nil
+	}
+	for addr, bridge := range d {
+		if err := forget(bridge, addr); err != nil {
+			return err
+		}
+	}
+	_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, d)
+	return err
+}
+
+// MatchConntrackFlow implements netlink.CustomConntrackFilter.
+func (d departed) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+	for _, ip := range []net.IP{f.Forward.SrcIP, f.Forward.DstIP, f.Reverse.SrcIP, f.Reverse.DstIP} {
+		if a, ok := netip.AddrFromSlice(ip); ok && d[a.Unmap()] != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // serveAddresses answers DHCP on the bridges of the thread's namespace, and on no
@@ -344,7 +379,7 @@ func (v *virtual) serveNames(ctx context.Context, opts Options) error {
 		return err
 	}
 	var upstream []netip.AddrPort
-	for _, a := range opts.DNS {
+	for _, a := range opts.Resolvers {
 		upstream = append(upstream, netip.AddrPortFrom(a, 53))
 	}
 	v.dns = dns.Serve(ctx, udp, tcp, dns.Options{

@@ -635,6 +635,140 @@ func TestApplyRepairsWhatIsBroken(t *testing.T) {
 	}
 }
 
+// converse opens a connection from the outside to an address, and returns it and a
+// function that says something on it and hears it again.
+func converse(t *testing.T, at netip.Addr, port string) (net.Conn, func() error) {
+	t.Helper()
+	var c net.Conn
+	err := inside(outsideNS, func() (err error) {
+		c, err = (&net.Dialer{Timeout: patience}).Dial("tcp4", net.JoinHostPort(at.String(), port))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c, func() error {
+		c.SetDeadline(time.Now().Add(patience)) //nolint:errcheck // ends a test that hangs
+		word := make([]byte, 4)
+		if _, err := io.WriteString(c, "ping"); err != nil {
+			return err
+		}
+		_, err := io.ReadFull(c, word)
+		return err
+	}
+}
+
+// parrot says again what it hears on port 8080.
+func (g *guest) parrot() {
+	g.Helper()
+	var l net.Listener
+	g.inside(func() (err error) { l, err = net.Listen("tcp4", ":8080"); return err })
+	g.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.Copy(c, c) //nolint:errcheck // the client checks
+			}()
+		}
+	}()
+}
+
+func TestFlowsOfABalancerAreCountedAndCut(t *testing.T) {
+	f := openFabric(t, Options{Name: "a"})
+	routeOutside(t)
+	p := plan(red, map[string]string{"p0": "10.1.1.4", "p1": "10.1.1.5"})
+	p.Routed = []netip.Addr{public}
+	p.Services = []network.Service{{
+		Balancer: "lb", Rule: "web", Address: public, Public: true, SKU: network.Basic, Protocol: network.TCP, Port: 80, Idle: 4 * time.Minute,
+		Members: []netip.AddrPort{netip.MustParseAddrPort("10.1.1.4:8080"), netip.MustParseAddrPort("10.1.1.5:8080")}, Buckets: []uint16{0, 0},
+	}}
+	g := bootNetwork(t, f, p)
+	g["p0"].parrot()
+	g["p1"].parrot()
+	_, say := converse(t, public, "80")
+	if err := say(); err != nil {
+		t.Fatal(err)
+	}
+	flows := func() (counts []int) {
+		for _, name := range []string{"p0", "p1"} {
+			n, err := f.Flows(t.Context(), red, g[name].lease.Address.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			counts = append(counts, n)
+		}
+		return counts
+	}
+	if got := flows(); !cmp.Equal(got, []int{1, 0}) {
+		t.Errorf("flows: got %v", got)
+	}
+	p.Services[0].Members, p.Services[0].Leaving = p.Services[0].Members[1:], []netip.Addr{netip.MustParseAddr("10.1.1.4")}
+	apply(t, f, p)
+	if err := say(); err != nil {
+		t.Errorf("after its member began to leave: %v", err)
+	}
+	if err := f.Cut(t.Context(), red, g["p0"].lease.Address.Addr()); err != nil {
+		t.Fatal(err)
+	}
+	if err := say(); err == nil {
+		t.Error("a flow that was cut goes on")
+	}
+	_, say = converse(t, public, "80")
+	if err := say(); err != nil {
+		t.Error(err)
+	}
+	if got := flows(); !cmp.Equal(got, []int{0, 1}) {
+		t.Errorf("flows: got %v", got)
+	}
+	traffic, err := f.Traffic(t.Context(), red)
+	if err != nil || len(traffic) != 1 || traffic[0].Balancer != "lb" || traffic[0].SYNs < 2 || traffic[0].Bytes == 0 {
+		t.Errorf("traffic: got %+v, %v", traffic, err)
+	}
+}
+
+func TestFlowsEndWithTheirCard(t *testing.T) {
+	f := openFabric(t, Options{Name: "a"})
+	routeOutside(t)
+	p := withPublic(plan(red, map[string]string{"p0": "10.1.1.4"}), "p0", public)
+	g := bootNetwork(t, f, p)
+	g["p0"].parrot()
+	_, say := converse(t, public, "8080")
+	if err := say(); err != nil {
+		t.Fatal(err)
+	}
+	remembered := func() (n int) {
+		err := inside(f.networks[red].ns, func() error {
+			all, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
+			for _, flow := range all {
+				if flow.Forward.DstIP.Equal(net.IP(public.AsSlice())) {
+					n++
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := remembered(); n != 1 {
+		t.Fatalf("the network remembers %d flows, want the one", n)
+	}
+	other := p
+	other.Cards = slices.Clone(p.Cards)
+	other.Cards[0].MAC = macOf("the next card").String()
+	apply(t, f, other)
+	if n := remembered(); n != 0 {
+		t.Errorf("the network remembers %d flows of a card that has gone", n)
+	}
+}
+
 func TestSubnetsAndCardsComeAndGo(t *testing.T) {
 	f := openFabric(t, Options{Name: "a"})
 	p := plan(red, map[string]string{"p0": "10.1.1.4"})

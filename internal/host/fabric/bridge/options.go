@@ -22,9 +22,11 @@ type Options struct {
 	Dir    string       // where leases.json and the virtual networks' files are kept; exists
 	Prefix netip.Prefix // IPv4, /8 to /29; DefaultPrefix if zero
 	// DNS are the host's resolvers. DHCP tells guests of the default network of them,
-	// so these must be reachable through the host; virtual networks' resolvers ask
-	// them.
+	// so these must be reachable through the host.
 	DNS []netip.Addr
+	// Resolvers are whom the resolvers of virtual networks ask, from the host: those
+	// on a loopback address will do. DNS if there are none.
+	Resolvers []netip.Addr
 	// PublicRouted says that the outside sends public addresses to this host, so that
 	// what virtual networks send from them may leave as it is. Without it, that
 	// leaves with the host's address.
@@ -82,6 +84,9 @@ func (o Options) check() (Options, error) {
 	}
 	if _, err := fabric.NewPool(o.Prefix); err != nil {
 		return o, err
+	}
+	if len(o.Resolvers) == 0 {
+		o.Resolvers = o.DNS
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
