@@ -27,7 +27,7 @@ var layout = codetest.Layout{
 		4: "internal/host internal/host/compute internal/host/compute/qemu internal/host/compute/qemu/qmp " +
 			"internal/host/compute/qemu/args internal/host/compute/qemu/block internal/host/compute/qemu/img internal/host/compute/qemu/process internal/host/compute/qemu/probe internal/host/compute/qemu/serial " +
 			"internal/host/compute/sim internal/host/compute/drivertest " +
-			"internal/host/fabric internal/host/fabric/sim internal/host/fabric/fabrictest internal/host/fabric/bridge internal/host/fabric/bridge/ruleset internal/host/guest internal/host/probe " +
+			"internal/host/fabric internal/host/fabric/sim internal/host/fabric/fabrictest internal/host/fabric/bridge internal/host/fabric/bridge/dhcp internal/host/fabric/bridge/dns internal/host/fabric/bridge/ruleset internal/host/fabric/bridge/tables internal/host/guest internal/host/probe " +
 			"internal/host/metadata internal/host/image internal/backup " +
 			"internal/reconcile internal/reconcile/set internal/reconcile/autoscale internal/reconcile/deployment " +
 			"internal/reconcile/network internal/reconcile/disk internal/reconcile/garbage internal/reconcile/group " +
@@ -77,6 +77,10 @@ var layout = codetest.Layout{
 		{
 			Path: "github.com/insomniacslk/dhcp", In: []string{"internal/host/fabric/...", "test/..."},
 			Why: "DHCP belongs to the fabric",
+		},
+		{
+			Path: "github.com/miekg/dns", In: []string{"internal/host/fabric/bridge/dns"}, Tests: []string{"internal/host/fabric/...", "test/..."},
+			Why: "names belong to the fabric",
 		},
 		{
 			Path: "github.com/prometheus", In: []string{"internal/metrics/tsdb", "internal/metrics/remotewrite", "internal/telemetry", "internal/server"},

@@ -49,7 +49,7 @@ type Taps interface {
 // Traffic is what Taps may be too: it counts the bytes that the guests' cards
 // have received and sent, by the name of the port.
 type Traffic interface {
-	Traffic(ctx context.Context) (map[string][2]int64, error)
+	Bytes(ctx context.Context) (map[string][2]int64, error)
 }
 
 // Volumes finds the contents of managed disks by their UID: qcow2 files that the

@@ -23,7 +23,7 @@ func (d *Driver) Meter(ctx context.Context) iter.Seq[compute.Usage] {
 		var traffic map[string][2]int64
 		if taps, ok := d.opts.Taps.(Traffic); ok {
 			var err error
-			if traffic, err = taps.Traffic(ctx); err != nil {
+			if traffic, err = taps.Bytes(ctx); err != nil {
 				d.opts.Log.DebugContext(ctx, "traffic is not known", "err", err)
 			}
 		}

@@ -4,34 +4,37 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
 	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/dhcp"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
-// Fabric is an open network. It implements fabric.Fabric and fabric.Plug. It is
-// one network: a port's Subnet is not looked at.
+// Fabric is an open network: the default one, and the virtual ones beside it. It
+// implements fabric.Fabric, fabric.Networks, fabric.Plug and fabric.Dialer.
 type Fabric struct {
+	space // of the default network
 	opts  Options
-	names names
-	mtu   int
-	ns    netns.NsHandle
 	conn  net.PacketConn // of DHCP
 	serve sync.WaitGroup
 
-	mu       sync.Mutex
+	mu       sync.Mutex // taken after that of a virtual network, never before
 	leases   *leases
 	admitted map[string]lease // ports as the guard's rules know them
+	networks map[network.UID]*virtual
+	homes    map[string]network.UID // where ports were attached, of virtual networks
 	closed   bool
 }
 
@@ -56,16 +59,20 @@ func Open(ctx context.Context, opts Options) (*Fabric, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Fabric{opts: opts, names: namesOf(opts.Name), leases: table, admitted: map[string]lease{}, ns: netns.None()}
+	f := &Fabric{opts: opts, leases: table, admitted: map[string]lease{}, networks: map[network.UID]*virtual{}, homes: map[string]network.UID{}}
+	f.space = space{names: namesOf(opts.Name), ns: netns.None()}
 	if err := f.build(ctx); err != nil {
-		f.closeNamespace()
+		f.leave()
 		return nil, err
 	}
 	f.serve.Go(func() {
-		if err := serveDHCP(f.conn, f.offer); err != nil && !errors.Is(err, net.ErrClosed) {
+		if err := dhcp.Serve(f.conn, f.offer); err != nil && !errors.Is(err, net.ErrClosed) {
 			f.opts.Log.ErrorContext(ctx, "DHCP server stopped", "err", err)
 		}
 	})
+	if err := f.adopt(ctx); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
 	return f, nil
 }
 
@@ -89,16 +96,16 @@ func (f *Fabric) build(ctx context.Context) error {
 		}
 	}
 	f.mtu = host.mtu
-	if f.ns, err = openNamespace(f.names.namespace); err != nil {
-		return explain(err, "make network namespace "+f.names.namespace)
+	if err := f.enter(); err != nil {
+		return err
 	}
-	if err := explainRules(program(hostRules(f.names, prefix)), "of the host"); err != nil {
+	if err := explainRules(tables.Load(defaultRules(f.names, f.leases.pool).Host()), "of the host"); err != nil {
 		return err
 	}
 	if err := f.buildInside(t); err != nil {
 		return err
 	}
-	if err := setUpHostEnd(f.names.veth, t, prefix); err != nil {
+	if err := setUpHostEnd(f.names.veth, t, []netip.Prefix{prefix}); err != nil {
 		return explain(err, "set up "+f.names.veth)
 	}
 	return f.letOut(ctx, host)
@@ -108,12 +115,12 @@ func (f *Fabric) build(ctx context.Context) error {
 // its links.
 func (f *Fabric) buildInside(t transit) error {
 	pool := f.leases.pool
-	var members []member
+	var members []tables.Member
 	for _, l := range f.leases.sorted() {
 		members = append(members, l.member())
 		f.admitted[l.Port] = l
 	}
-	err := inside(f.ns, func() error { return program(innerRules(pool.Prefix(), pool.Gateway()), guardRules(members)) })
+	err := inside(f.ns, func() error { return tables.Load(defaultRules(f.names, pool).Inner(), tables.Guard(members)) })
 	if err != nil {
 		return explainRules(err, "of the namespace")
 	}
@@ -122,38 +129,26 @@ func (f *Fabric) buildInside(t transit) error {
 	}
 	err = inside(f.ns, func() (err error) {
 		gateway := netip.PrefixFrom(pool.Gateway(), pool.Prefix().Bits())
-		if err := setUpInside(f.opts.Name, gateway, t, f.mtu); err != nil {
+		if err := setUpNamespace(); err != nil {
 			return err
 		}
-		f.conn, err = listenDHCP()
+		if err := setUpBridge(bridgeLink, macOf("gateway of "+f.opts.Name), gateway, f.mtu); err != nil {
+			return err
+		}
+		if err := setUpUplink(t); err != nil {
+			return err
+		}
+		f.conn, err = dhcp.Listen(bridgeLink)
 		return err
 	})
 	return explain(err, "set up the namespace")
 }
 
-// tether makes the veth pair, unless it is there and whole.
-func (f *Fabric) tether() error {
-	if link, err := netlink.LinkByName(f.names.veth); err == nil {
-		host, peer := link.Attrs().Index, link.Attrs().ParentIndex
-		whole := false
-		if err := inside(f.ns, func() error { whole = paired(host, peer); return nil }); err != nil {
-			return err
-		}
-		if whole {
-			return nil
-		}
-		if err := netlink.LinkDel(link); err != nil {
-			return err
-		}
+// defaultRules says what the rules of the default network are about.
+func defaultRules(n names, pool *fabric.Pool) tables.Default {
+	return tables.Default{
+		Table: n.table, Veth: n.veth, Bridge: bridgeLink, Uplink: uplinkLink, Prefix: pool.Prefix(), Gateway: pool.Gateway(),
 	}
-	if err := inside(f.ns, func() error { return deleteLink(uplinkLink) }); err != nil {
-		return err
-	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU = f.names.veth, f.mtu
-	return netlink.LinkAdd(&netlink.Veth{
-		LinkAttrs: attrs, PeerName: uplinkLink, PeerNamespace: netlink.NsFd(f.ns), PeerMTU: uint32(f.mtu),
-	})
 }
 
 // letOut lets the host forward for its guests, if it has somewhere to forward
@@ -171,11 +166,12 @@ func (f *Fabric) letOut(ctx context.Context, host hostNetwork) error {
 }
 
 // offer returns what DHCP tells the guest with this MAC.
-func (f *Fabric) offer(mac string) (offer, bool) {
+func (f *Fabric) offer(mac string) (dhcp.Offer, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l, ok := f.leases.ports[f.leases.macs[mac]]
-	return offer{lease: l, network: f.leases.pool.Prefix(), gateway: f.leases.pool.Gateway(), dns: f.opts.DNS, mtu: f.mtu}, ok
+	at := f.leases.pool.Lease(l.Address)
+	return dhcp.Offer{Address: at.Address, Gateway: at.Gateway, HostName: l.HostName, DNS: f.opts.DNS, MTU: f.mtu}, ok
 }
 
 // Attach implements fabric.Fabric. The lease is on disk when it returns.
@@ -186,6 +182,9 @@ func (f *Fabric) Attach(ctx context.Context, port fabric.Port) (fabric.Lease, er
 	if err := f.ready(ctx); err != nil {
 		return fabric.Lease{}, err
 	}
+	if port.Network != "" {
+		return f.attachNetwork(port)
+	}
 	l, err := f.leases.attach(port)
 	if err != nil {
 		return fabric.Lease{}, err
@@ -194,11 +193,11 @@ func (f *Fabric) Attach(ctx context.Context, port fabric.Port) (fabric.Lease, er
 	if !ok || before != l {
 		err := inside(f.ns, func() error {
 			if ok && before.MAC != l.MAC {
-				if err := expel(before.member()); err != nil {
+				if err := tables.Expel(before.member()); err != nil {
 					return err
 				}
 			}
-			return admit(l.member())
+			return tables.Admit(l.member())
 		})
 		if err != nil {
 			return fabric.Lease{}, explainRules(err, "for port "+port.Name)
@@ -208,15 +207,20 @@ func (f *Fabric) Attach(ctx context.Context, port fabric.Port) (fabric.Lease, er
 	return f.leases.pool.Lease(l.Address), nil
 }
 
-// Detach implements fabric.Fabric.
+// Detach implements fabric.Fabric. The address of a port of a virtual network is the
+// control plane's to free; where it was is forgotten.
 func (f *Fabric) Detach(ctx context.Context, name string) error {
+	if err := f.forgetPort(ctx, name); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.ready(ctx); err != nil {
 		return err
 	}
+	delete(f.homes, name)
 	if l, ok := f.admitted[name]; ok {
-		err := inside(f.ns, func() error { return errors.Join(expel(l.member()), forget(l.Address)) })
+		err := inside(f.ns, func() error { return errors.Join(tables.Expel(l.member()), forget(bridgeLink, l.Address)) })
 		if err != nil {
 			return explainRules(err, "for port "+name)
 		}
@@ -225,15 +229,19 @@ func (f *Fabric) Detach(ctx context.Context, name string) error {
 	return f.leases.detach(name)
 }
 
-// Ports implements fabric.Fabric; the names are sorted.
+// Ports implements fabric.Fabric; the names are sorted. They are of the default
+// network: ports of virtual networks hold no address of the fabric's.
 func (f *Fabric) Ports(context.Context) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []string
+	return f.ports(), nil
+}
+
+func (f *Fabric) ports() (all []string) {
 	for _, l := range f.leases.sorted() {
 		all = append(all, l.Port)
 	}
-	return all, nil
+	return all
 }
 
 // A hypervisor that was killed lets go of its tap a moment after it is seen to
@@ -249,6 +257,9 @@ const (
 func (f *Fabric) Open(ctx context.Context, name string) (*os.File, error) {
 	for try := 1; ; try++ {
 		file, err := f.openPort(ctx, name)
+		if resource.Is(err, resource.NotFound) {
+			file, err = f.openNetwork(ctx, name)
+		}
 		if try == tapTries || !resource.Is(err, resource.Conflict) {
 			return file, err
 		}
@@ -267,14 +278,17 @@ func (f *Fabric) openPort(ctx context.Context, name string) (file *os.File, err 
 		return nil, err
 	}
 	if _, ok := f.leases.ports[name]; !ok {
-		return nil, resource.Errorf(resource.NotFound, "", "The port %s is not attached.", name)
+		return nil, errNotAttached(name)
 	}
 	err = inside(f.ns, func() (err error) {
-		file, err = openTap(tapOf(name), f.mtu)
+		file, err = openTap(tapOf(name), f.outlet())
 		return err
 	})
 	return file, err
 }
+
+// outlet is where the default network's ports are plugged in.
+func (f *Fabric) outlet() outlet { return outlet{bridge: bridgeLink, mtu: f.mtu} }
 
 func (f *Fabric) ready(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -286,8 +300,8 @@ func (f *Fabric) ready(ctx context.Context) error {
 	return nil
 }
 
-// Close stops serving DHCP and lets go of the network, which stays as it is with
-// all its guests; they keep their addresses. Closing again does nothing.
+// Close stops serving DHCP and DNS and lets go of all networks, which stay as they
+// are with all their guests; they keep their addresses. Closing again does nothing.
 func (f *Fabric) Close() error {
 	f.mu.Lock()
 	if f.closed {
@@ -295,17 +309,18 @@ func (f *Fabric) Close() error {
 		return nil
 	}
 	f.closed = true
+	all := slices.Collect(maps.Values(f.networks))
 	f.mu.Unlock()
+	for _, v := range all {
+		v.mu.Lock()
+		v.stop()
+		v.gone = true
+		v.mu.Unlock()
+	}
 	err := f.conn.Close()
 	f.serve.Wait()
-	f.closeNamespace()
+	f.leave()
 	return err
-}
-
-func (f *Fabric) closeNamespace() {
-	if f.ns.IsOpen() {
-		f.ns.Close() //nolint:errcheck // a handle that was only read
-	}
 }
 
 // Destroy closes the fabric and removes the network; see the function Destroy.
@@ -313,20 +328,29 @@ func (f *Fabric) Destroy(ctx context.Context) error {
 	return errors.Join(f.Close(), Destroy(ctx, f.opts))
 }
 
-// Destroy removes the namespace with its bridge and rules, the veth pair with
-// its routes, the host's table and the leases of a network that nobody has open,
-// also if only a part of it is there. net.ipv4.ip_forward stays: others may have
+// Destroy removes all virtual networks, and of the default one the namespace with
+// its bridge and rules, the veth pair with its routes, the host's table and the
+// leases. Nobody may have it open. It works also if only a part is there. net.ipv4.ip_forward stays: others may have
 // come to rely on it.
 func Destroy(_ context.Context, opts Options) error {
 	opts, err := opts.check()
 	if err != nil {
 		return err
 	}
+	keys, err := traces(opts)
+	if err != nil {
+		return explain(err, "look for virtual networks")
+	}
+	for _, key := range keys {
+		if err := removeNetwork(opts, key); err != nil {
+			return err
+		}
+	}
 	n := namesOf(opts.Name)
 	err = errors.Join(
 		explain(deleteLink(n.veth), "remove "+n.veth),
 		explain(removeNamespace(n.namespace), "remove network namespace "+n.namespace),
-		explainRules(unprogram(&nftables.Table{Family: nftables.TableFamilyINet, Name: n.table}), "of the host"),
+		explainRules(tables.Remove(n.table), "of the host"),
 	)
 	if err != nil {
 		return err

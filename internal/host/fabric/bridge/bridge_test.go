@@ -19,6 +19,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/dhcp"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -32,7 +34,7 @@ func TestGuestLearnsItsNetworkByDHCP(t *testing.T) {
 	if got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
-	if ack.IPAddressLeaseTime(0) != forever {
+	if ack.IPAddressLeaseTime(0) != dhcp.Forever {
 		t.Errorf("lease time is %s, want for ever", ack.IPAddressLeaseTime(0))
 	}
 	if _, known := f.offer("02:00:00:00:00:99"); known {
@@ -106,7 +108,7 @@ func TestGuestsReachNothingOfTheHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	innerINet := nftables.Table{Name: innerTable, Family: nftables.TableFamilyINet}
+	innerINet := nftables.Table{Name: tables.Inner, Family: nftables.TableFamilyINet}
 	hostTable := nftables.Table{Name: f.names.table, Family: nftables.TableFamilyINet}
 	for _, tt := range []struct {
 		name, addr string
@@ -134,7 +136,7 @@ func TestGuestsSendFromTheirOwnAddressOnly(t *testing.T) {
 	f := openFabric(t, Options{Name: "a"})
 	a, b := bootGuest(t, f, testPort("p0")), bootGuest(t, f, testPort("p1"))
 	at, visitors := listen(t, a.ns, "0.0.0.0")
-	guard := nftables.Table{Name: innerTable, Family: nftables.TableFamilyBridge}
+	guard := nftables.Table{Name: tables.Inner, Family: nftables.TableFamilyBridge}
 	for name, change := range map[string]func() error{
 		"address": func() error {
 			return configure("eth0", netip.PrefixFrom(netip.MustParseAddr("10.240.0.77"), 16), b.lease.Gateway)
@@ -249,11 +251,11 @@ func landscape(t *testing.T) (lines []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tables, err := c.ListTables()
+	all, err := c.ListTables()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, table := range tables {
+	for _, table := range all {
 		lines = append(lines, fmt.Sprintf("table %d %s", table.Family, table.Name))
 	}
 	entries, err := os.ReadDir(namespaces)
@@ -276,7 +278,7 @@ func TestDestroyLeavesNothing(t *testing.T) {
 		"without veth":      func(n names) error { return deleteLink(n.veth) },
 		"without namespace": func(n names) error { return removeNamespace(n.namespace) },
 		"without table": func(n names) error {
-			return unprogram(&nftables.Table{Family: nftables.TableFamilyINet, Name: n.table})
+			return tables.Remove(n.table)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

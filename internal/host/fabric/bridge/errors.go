@@ -37,7 +37,7 @@ func explainRules(err error, where string) error {
 	for _, e := range []error{syscall.EOPNOTSUPP, syscall.EPROTONOSUPPORT, syscall.ENOENT, syscall.EAFNOSUPPORT} {
 		if errors.Is(err, e) {
 			return missing(fmt.Errorf("nftables rules %s: %w", where, err),
-				"The kernel lacks a part of nftables; load the modules nf_tables, nft_ct, nft_masq and nft_meta_bridge (modprobe), or use a kernel that has them.")
+				"The kernel lacks a part of nftables; load the modules nf_tables, nft_ct, nft_nat, nft_masq, nft_hash, nft_reject_inet and nft_meta_bridge (modprobe), or use a kernel that has them.")
 		}
 	}
 	return explain(err, "nftables rules "+where)

@@ -78,11 +78,16 @@ func startGuest(t *testing.T, f *Fabric, p fabric.Port) *guest {
 	t.Cleanup(func() { g.ns.Close() })
 	mac, err := net.ParseMAC(p.MAC)
 	g.check(err)
-	g.check(inside(f.ns, func() error {
+	ns, to := f.ns, f.outlet()
+	if p.Network != "" {
+		v := f.networks[p.Network]
+		ns, to = v.ns, v.outlet(v.known.Load().cards[p.Name].Subnet)
+	}
+	g.check(inside(ns, func() error {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = tapOf(p.Name)
 		pair := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: mac, PeerNamespace: netlink.NsFd(g.ns)}
-		return errors.Join(netlink.LinkAdd(pair), plug(tapOf(p.Name), f.mtu))
+		return errors.Join(netlink.LinkAdd(pair), plug(tapOf(p.Name), to))
 	}))
 	g.inside(func() error { return linkUp("eth0") })
 	return g

@@ -3,9 +3,11 @@ package bridge
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -88,10 +90,14 @@ func toIPNet(p netip.Prefix) *net.IPNet {
 }
 
 // setUpHostEnd gives the host's end of the veth pair its address, and routes the
-// prefix into the fabric.
-func setUpHostEnd(veth string, t transit, prefix netip.Prefix) error {
+// prefixes, and nothing else, to the other end. A prefix that is routed elsewhere
+// comes here from now on.
+func setUpHostEnd(veth string, t transit, prefixes []netip.Prefix) error {
 	link, err := netlink.LinkByName(veth)
 	if err != nil {
+		return err
+	}
+	if err := set([]setting{{"ipv6/conf/" + veth + "/disable_ipv6", "1"}}); err != nil {
 		return err
 	}
 	if err := setOnlyAddress(link, netip.PrefixFrom(t.host(), transitBits)); err != nil {
@@ -105,15 +111,21 @@ func setUpHostEnd(veth string, t transit, prefix netip.Prefix) error {
 		return err
 	}
 	for _, r := range routes {
-		if dst := toPrefix(r.Dst); dst != prefix && dst != netip.Prefix(t) {
+		if dst := toPrefix(r.Dst); dst != netip.Prefix(t) && !slices.Contains(prefixes, dst) {
 			if err := netlink.RouteDel(&r); err != nil {
 				return err
 			}
 		}
 	}
-	return netlink.RouteReplace(&netlink.Route{
-		LinkIndex: link.Attrs().Index, Dst: toIPNet(prefix), Gw: t.inner().AsSlice(), Src: t.host().AsSlice(),
-	})
+	for _, p := range prefixes {
+		err := netlink.RouteReplace(&netlink.Route{
+			LinkIndex: link.Attrs().Index, Dst: toIPNet(p), Gw: t.inner().AsSlice(), Src: t.host().AsSlice(),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // setOnlyAddress makes p the only IPv4 address of a link.
@@ -136,6 +148,28 @@ func setOnlyAddress(link netlink.Link, p netip.Prefix) error {
 }
 
 const forwarding = "/proc/sys/net/ipv4/ip_forward"
+
+// setting is a file below /proc/sys/net and what is to be in it.
+type setting struct{ file, value string }
+
+// set writes settings of the thread's namespace where they differ. Those that the
+// kernel does not have are left out.
+func set(settings []setting) error {
+	for _, s := range settings {
+		file := filepath.Join("/proc/sys/net", s.file)
+		b, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && strings.TrimSpace(string(b)) == s.value {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(file, []byte(s.value), 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // turnOn writes 1 to a kernel setting of the thread's namespace, and reports
 // whether it was off.

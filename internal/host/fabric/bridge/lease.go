@@ -14,6 +14,7 @@ import (
 
 	"github.com/muster-vm/muster/internal/durable"
 	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -25,12 +26,12 @@ type lease struct {
 	Address  netip.Addr `json:"address"`
 }
 
-func (l lease) member() member {
+func (l lease) member() tables.Member {
 	mac, err := net.ParseMAC(l.MAC)
 	if err != nil {
 		panic(err) // checked when the lease was made or read
 	}
-	return member{tap: tapOf(l.Port), mac: mac, addr: l.Address}
+	return tables.Member{Tap: tapOf(l.Port), MAC: mac, Address: l.Address}
 }
 
 // leases is the table of all leases, kept in a file. It is not safe for

@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(unprivilegedEnv) != "" {
 		os.Exit(m.Run())
 	}
+	if dir := os.Getenv(crashEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, applyForEver(dir))
+		os.Exit(1)
+	}
 	if os.Getenv(childEnv) != "" {
 		noHost = ""
 		if err := playHost(); err != nil {

@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -63,9 +64,9 @@ func paired(host, peer int) bool {
 	return err == nil && link.Attrs().Index == peer && link.Attrs().ParentIndex == host
 }
 
-// setUpInside brings up the links, addresses and routes of the thread's
-// namespace.
-func setUpInside(name string, gateway netip.Prefix, t transit, mtu int) error {
+// setUpNamespace brings up the loopback link of the thread's namespace, and lets it
+// forward IPv4, which is all there is.
+func setUpNamespace() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		return err
@@ -73,12 +74,29 @@ func setUpInside(name string, gateway netip.Prefix, t transit, mtu int) error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	return set([]setting{{"ipv6/conf/all/disable_ipv6", "1"}, {"ipv4/ip_forward", "1"}})
+}
+
+// setUpBridge makes a bridge of the thread's namespace, or adopts it.
+func setUpBridge(name string, mac net.HardwareAddr, gateway netip.Prefix, mtu int) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, mtu, mac
+	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := setUpBridge(name, gateway, mtu); err != nil {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
 		return err
 	}
+	if err := setOnlyAddress(link, gateway); err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(link)
+}
+
+// setUpUplink gives the namespace's end of the veth pair its address, and the
+// default route.
+func setUpUplink(t transit) error {
 	up, err := netlink.LinkByName(uplinkLink)
 	if err != nil {
 		return err
@@ -89,34 +107,18 @@ func setUpInside(name string, gateway netip.Prefix, t transit, mtu int) error {
 	if err := netlink.LinkSetUp(up); err != nil {
 		return err
 	}
-	way := &netlink.Route{LinkIndex: up.Attrs().Index, Dst: toIPNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0)), Gw: t.host().AsSlice()}
-	if err := netlink.RouteReplace(way); err != nil {
-		return err
-	}
-	_, err = turnOn(forwarding)
-	return err
+	return netlink.RouteReplace(&netlink.Route{
+		LinkIndex: up.Attrs().Index, Dst: toIPNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0)), Gw: t.host().AsSlice(),
+	})
 }
 
-func setUpBridge(name string, gateway netip.Prefix, mtu int) error {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr = bridgeLink, mtu, macOf("gateway of "+name)
-	if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+// forget drops what the thread's namespace remembers of an address behind a bridge,
+// so that its next holder is found at once.
+func forget(bridge string, addr netip.Addr) error {
+	link, err := netlink.LinkByName(bridge)
+	if _, none := errors.AsType[netlink.LinkNotFoundError](err); none {
+		return nil
 	}
-	link, err := netlink.LinkByName(bridgeLink)
-	if err != nil {
-		return err
-	}
-	if err := setOnlyAddress(link, gateway); err != nil {
-		return err
-	}
-	return netlink.LinkSetUp(link)
-}
-
-// forget drops what the thread's namespace remembers of an address, so that its
-// next holder is found at once.
-func forget(addr netip.Addr) error {
-	link, err := netlink.LinkByName(bridgeLink)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
+	"github.com/muster-vm/muster/internal/host/fabric/bridge/tables"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -77,31 +78,50 @@ func TestPlainFileInPlaceOfANamespaceIsReplaced(t *testing.T) {
 
 func TestManyPortsAreAdmittedInOneTransaction(t *testing.T) {
 	f := openFabric(t, Options{Name: "a"})
-	var members []member
+	var members []tables.Member
 	addr := netip.MustParseAddr("10.240.0.4")
-	for i := range 3*perMessage + 1 {
+	for i := range 1501 {
 		name := fmt.Sprint("p", i)
-		members = append(members, member{tap: tapOf(name), mac: macOf(name), addr: addr})
+		members = append(members, tables.Member{Tap: tapOf(name), MAC: macOf(name), Address: addr})
 		addr = addr.Next()
 	}
 	err := inside(f.ns, func() error {
-		if err := program(guardRules(members)); err != nil {
-			return err
-		}
-		c, err := nftables.New()
-		if err != nil {
-			return err
-		}
-		_, guests := guardSets(&nftables.Table{Family: nftables.TableFamilyBridge, Name: innerTable})
-		elements, err := c.GetSetElements(guests.Set)
-		if len(elements) != len(members) {
-			t.Errorf("the set has %d elements, want %d", len(elements), len(members))
-		}
-		return err
+		return tables.Load(tables.Guard(members))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if n := admitted(t, f)["guests"]; n != len(members) {
+		t.Errorf("the set has %d elements, want %d", n, len(members))
+	}
+}
+
+// admitted counts the elements of the guard's sets by their names.
+func admitted(t *testing.T, f *Fabric) map[string]int {
+	t.Helper()
+	counts := map[string]int{}
+	err := inside(f.ns, func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		sets, err := c.GetSets(&nftables.Table{Family: nftables.TableFamilyBridge, Name: tables.Inner})
+		if err != nil {
+			return err
+		}
+		for _, s := range sets {
+			elements, err := c.GetSetElements(s)
+			if err != nil {
+				return err
+			}
+			counts[s.Name] = len(elements)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counts
 }
 
 func TestAttachAndDetachAreIdempotent(t *testing.T) {
@@ -126,22 +146,8 @@ func TestAttachAndDetachAreIdempotent(t *testing.T) {
 	if ports, err := f.Ports(t.Context()); err != nil || len(ports) != 0 {
 		t.Errorf("Ports lists %v, %v; want none", ports, err)
 	}
-	guard := &nftables.Table{Family: nftables.TableFamilyBridge, Name: innerTable}
-	macs, guests := guardSets(guard)
-	err = inside(f.ns, func() error {
-		c, err := nftables.New()
-		if err != nil {
-			return err
-		}
-		for _, set := range []memberSet{macs, guests} {
-			if left, err := c.GetSetElements(set.Set); err != nil || len(left) != 0 {
-				t.Errorf("the set %s holds %v, %v; want nothing", set.Name, left, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+	if diff := cmp.Diff(map[string]int{"macs": 0, "guests": 0}, admitted(t, f)); diff != "" {
+		t.Errorf("elements of the guard's sets (-want +got):\n%s", diff)
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)

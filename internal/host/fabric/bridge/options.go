@@ -9,6 +9,7 @@ import (
 	"regexp"
 
 	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 )
 
@@ -18,21 +19,29 @@ var DefaultPrefix = netip.MustParsePrefix("10.240.0.0/16")
 // Options say which network to open.
 type Options struct {
 	Name   string       // 1 to 8 of a-z and 0-9, unique on the host; part of the names of namespace, link and tables
-	Dir    string       // where leases.json is kept; exists
+	Dir    string       // where leases.json and the virtual networks' files are kept; exists
 	Prefix netip.Prefix // IPv4, /8 to /29; DefaultPrefix if zero
-	DNS    []netip.Addr // resolvers that DHCP tells guests of; they must be reachable through the host
-	Log    *slog.Logger // nil for none
+	// DNS are the host's resolvers. DHCP tells guests of the default network of them,
+	// so these must be reachable through the host.
+	DNS []netip.Addr
+	// Resolvers are whom the resolvers of virtual networks ask, from the host: those
+	// on a loopback address will do. DNS if there are none.
+	Resolvers []netip.Addr
+	// PublicRouted says that the outside sends public addresses to this host, so that
+	// what virtual networks send from them may leave as it is. Without it, that
+	// leaves with the host's address.
+	PublicRouted bool
+	Log          *slog.Logger // nil for none
 }
 
 const (
 	bridgeLink = "muster0" // in the namespace
 	uplinkLink = "uplink"  // in the namespace: its end of the veth pair
-	innerTable = "muster"  // in the namespace
 	vethPrefix = "mst-"    // on the host: its end, of any fabric
 	mostMTU    = 1500
 )
 
-// names are what a fabric is called in the kernel.
+// names are what a fabric, or a virtual network of it, is called in the kernel.
 type names struct {
 	namespace string // file name in /run/netns
 	veth      string // the host's end of the pair
@@ -41,6 +50,26 @@ type names struct {
 
 func namesOf(name string) names {
 	return names{namespace: "muster-" + name, veth: vethPrefix + name, table: "muster_" + name}
+}
+
+// namesOfNetwork names a virtual network by its key. A fabric's own names have no
+// dash or underscore behind its name, and its veth is shorter.
+func namesOfNetwork(fabric, key string) names {
+	n := namesOf(fabric)
+	h := sha256.Sum256([]byte(fabric + "-" + key))
+	return names{namespace: n.namespace + "-" + key, veth: fmt.Sprintf("%s%x", vethPrefix, h[:6])[:15], table: n.table + "_" + key}
+}
+
+// keyOf returns the part of names and files that stands for a virtual network.
+func keyOf(uid network.UID) string {
+	h := sha256.Sum256([]byte(uid))
+	return fmt.Sprintf("%x", h[:6])
+}
+
+// bridgeOf names the bridge of a subnet in its virtual network's namespace.
+func bridgeOf(subnet string) string {
+	h := sha256.Sum256([]byte(subnet))
+	return fmt.Sprintf("b%x", h[:7])
 }
 
 var validName = regexp.MustCompile(`^[a-z0-9]{1,8}$`)
@@ -55,6 +84,9 @@ func (o Options) check() (Options, error) {
 	}
 	if _, err := fabric.NewPool(o.Prefix); err != nil {
 		return o, err
+	}
+	if len(o.Resolvers) == 0 {
+		o.Resolvers = o.DNS
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

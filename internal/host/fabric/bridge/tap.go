@@ -12,9 +12,16 @@ import (
 	"github.com/muster-vm/muster/internal/resource"
 )
 
+// outlet is where ports are plugged in.
+type outlet struct {
+	bridge   string
+	isolated bool // its ports reach the bridge's own address only
+	mtu      int
+}
+
 // openTap makes the tap in the thread's namespace and plugs it into the bridge.
 // It vanishes when the returned file, and every copy of it, is closed.
-func openTap(name string, mtu int) (*os.File, error) {
+func openTap(name string, to outlet) (*os.File, error) {
 	f, err := makeTap(name)
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EEXIST) {
 		// Something of that name is there that is not such a tap.
@@ -31,7 +38,7 @@ func openTap(name string, mtu int) (*os.File, error) {
 	if err != nil {
 		return nil, explain(err, "make tap "+name)
 	}
-	if err := plug(name, mtu); err != nil {
+	if err := plug(name, to); err != nil {
 		f.Close()
 		return nil, explain(err, "plug in tap "+name)
 	}
@@ -62,18 +69,22 @@ func makeTap(name string) (*os.File, error) {
 }
 
 // plug makes a link in the thread's namespace a port of the bridge.
-func plug(name string, mtu int) error {
+func plug(name string, to outlet) error {
 	link, err := netlink.LinkByName(name)
 	if err != nil {
 		return err
 	}
-	br, err := netlink.LinkByName(bridgeLink)
+	br, err := netlink.LinkByName(to.bridge)
 	if err != nil {
 		return fmt.Errorf("bridge: %w", err)
 	}
-	return errors.Join(
-		netlink.LinkSetMTU(link, mtu),
-		netlink.LinkSetMaster(link, br),
-		netlink.LinkSetUp(link),
-	)
+	if err := errors.Join(netlink.LinkSetMTU(link, to.mtu), netlink.LinkSetMaster(link, br)); err != nil {
+		return err
+	}
+	if to.isolated { // before it carries anything
+		if err := netlink.LinkSetIsolated(link, true); err != nil {
+			return err
+		}
+	}
+	return netlink.LinkSetUp(link)
 }

@@ -1,8 +1,9 @@
-package bridge
+package tables
 
 import (
 	"errors"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/google/nftables"
@@ -12,18 +13,21 @@ import (
 // length has 16 bits.
 const perMessage = 500
 
-// program replaces the tables of the thread's namespace by the given ones, all
+// Load replaces the tables of the thread's namespace by the given ones, all
 // or nothing; no packet sees a state in between.
-func program(rulesets ...ruleset) error {
+func Load(all ...Table) error {
 	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	for _, rs := range rulesets {
+	ids := uint32(0) // of sets; the library's own numbers are not safe for concurrent use
+	for _, rs := range all {
 		c.AddTable(rs.table) // so that there is one to delete
 		c.DelTable(rs.table)
 		c.AddTable(rs.table)
 		for _, s := range rs.sets {
+			ids++
+			s.ID = ids
 			if err := c.AddSet(s.Set, nil); err != nil {
 				return err
 			}
@@ -43,13 +47,13 @@ func program(rulesets ...ruleset) error {
 	return c.Flush()
 }
 
-// admit lets a port send from its MAC and address, in the thread's namespace.
-func admit(m member) error {
+// Admit lets a port send from its MAC and address, in the thread's namespace.
+func Admit(m Member) error {
 	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	macs, guests := guardSets(&nftables.Table{Family: nftables.TableFamilyBridge, Name: innerTable})
+	macs, guests := guardSets(&nftables.Table{Family: nftables.TableFamilyBridge, Name: Inner})
 	return errors.Join(
 		c.SetAddElements(macs.Set, []nftables.SetElement{m.macElement()}),
 		c.SetAddElements(guests.Set, []nftables.SetElement{m.guestElement()}),
@@ -57,13 +61,13 @@ func admit(m member) error {
 	)
 }
 
-// expel takes admit back. nil if the port was not admitted.
-func expel(m member) error {
+// Expel takes Admit back. nil if the port was not admitted.
+func Expel(m Member) error {
 	c, err := nftables.New()
 	if err != nil {
 		return err
 	}
-	macs, guests := guardSets(&nftables.Table{Family: nftables.TableFamilyBridge, Name: innerTable})
+	macs, guests := guardSets(&nftables.Table{Family: nftables.TableFamilyBridge, Name: Inner})
 	err = errors.Join(
 		c.SetDeleteElements(macs.Set, []nftables.SetElement{m.macElement()}),
 		c.SetDeleteElements(guests.Set, []nftables.SetElement{m.guestElement()}),
@@ -75,8 +79,9 @@ func expel(m member) error {
 	return err
 }
 
-// unprogram deletes a table from the thread's namespace. nil if there is none.
-func unprogram(table *nftables.Table) error {
+// Remove deletes an inet table from the thread's namespace. nil if there is none.
+func Remove(name string) error {
+	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: name}
 	c, err := nftables.New()
 	if err != nil {
 		return err
@@ -84,4 +89,23 @@ func unprogram(table *nftables.Table) error {
 	c.AddTable(table)
 	c.DelTable(table)
 	return c.Flush()
+}
+
+// Below lists what follows a prefix in the names of the inet tables of the
+// thread's namespace that begin with it.
+func Below(prefix string) (rest []string, err error) {
+	c, err := nftables.New()
+	if err != nil {
+		return nil, err
+	}
+	tables, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tables {
+		if key, ok := strings.CutPrefix(t.Name, prefix); ok {
+			rest = append(rest, key)
+		}
+	}
+	return rest, nil
 }

@@ -1,4 +1,4 @@
-package bridge
+package tables
 
 import (
 	"encoding/binary"
@@ -43,11 +43,14 @@ const (
 )
 
 var (
-	port        = part{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}
-	etherSource = part{payload(macRegister, expr.PayloadBaseLLHeader, 6, 6)}
-	ipSource    = part{payload(addressRegister, expr.PayloadBaseNetworkHeader, 12, 4)}
-	arpHardware = part{payload(macRegister, expr.PayloadBaseNetworkHeader, 8, 6)}
-	arpSource   = part{payload(addressRegister, expr.PayloadBaseNetworkHeader, 14, 4)}
+	port               = part{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}}
+	etherSource        = part{payload(macRegister, expr.PayloadBaseLLHeader, 6, 6)}
+	ipSource           = part{payload(addressRegister, expr.PayloadBaseNetworkHeader, 12, 4)}
+	arpHardware        = part{payload(macRegister, expr.PayloadBaseNetworkHeader, 8, 6)}
+	arpSource          = part{payload(addressRegister, expr.PayloadBaseNetworkHeader, 14, 4)}
+	sourceAddress      = part{payload(1, expr.PayloadBaseNetworkHeader, 12, 4)}
+	destinationAddress = part{payload(1, expr.PayloadBaseNetworkHeader, 16, 4)}
+
 	unspecified = part{&expr.Cmp{Op: expr.CmpOpEq, Register: addressRegister, Data: make([]byte, 4)}}
 )
 
@@ -76,6 +79,11 @@ func out(link string) part {
 
 func notOut(link string) part {
 	return part{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: linkName(link)}}
+}
+
+// notOutBelow matches links whose name does not begin with prefix.
+func notOutBelow(prefix string) part {
+	return part{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte(prefix)}}
 }
 
 func linkName(link string) []byte {
