@@ -362,32 +362,3 @@ func (c *balancerCheck) backendPorts() {
 		}
 	}
 }
-
-// CheckReferences returns what is wrong with what the load balancer refers to, at
-// paths as Check does: a public address of another SKU, a static address that the
-// subnet cannot give. find returns a resource by its key; what does not exist is for
-// others to report.
-func (b LoadBalancer) CheckReferences(sku SKU, find func(Key) (Resource, bool)) []*resource.Error {
-	c := balancerCheck{LoadBalancer: b, sku: sku}
-	for i, f := range b.Frontends {
-		path := at("frontendIPConfigurations", i) + ".properties"
-		if r, found := find(f.Public); found && f.Public != (Key{}) && r.SKU != sku {
-			c.add(path+".publicIPAddress.id", "DifferentSkuLoadBalancersAndPublicIPAddressNotAllowed", "Different SKUs of load balancer and public IP address are not allowed: the load balancer is %s, and public IP address %s is %s.", sku, r.ID.Name(), r.SKU)
-		}
-		if r, found := find(f.Subnet.Key); found && r.VirtualNetwork != nil {
-			c.static(path+".privateIPAddress", f, *r.VirtualNetwork)
-		}
-	}
-	return c.all
-}
-
-func (c *balancerCheck) static(path string, f Frontend, in VirtualNetwork) {
-	subnet, found := in.Subnet(f.Subnet.Child)
-	if !found || !f.Static || !f.Address.IsValid() {
-		return
-	}
-	err := CheckStatic(subnet.Name, subnet.Prefix, f.Address, func(netip.Addr) bool { return false })
-	if e, ok := err.(*resource.Error); ok { //nolint:errorlint // it is made there
-		c.all = append(c.all, e.At(path))
-	}
-}

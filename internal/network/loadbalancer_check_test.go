@@ -154,35 +154,6 @@ func TestABasicBalancerDoesLess(t *testing.T) {
 	}
 }
 
-func TestAPublicAddressHasTheSKUOfItsBalancer(t *testing.T) {
-	find := func(k Key) (Resource, bool) {
-		return Resource{ID: resource.In("s", "g", "Microsoft.Network", string(k.Kind), "IP"), SKU: Basic}, k == somePublic
-	}
-	if got := problems(wholeBalancer().CheckReferences(Basic, find)); len(got) > 0 {
-		t.Error(got)
-	}
-	want := []string{"properties.frontendIPConfigurations[0].properties.publicIPAddress.id DifferentSkuLoadBalancersAndPublicIPAddressNotAllowed"}
-	if diff := cmp.Diff(want, problems(wholeBalancer().CheckReferences(Standard, find))); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestAStaticFrontendHasAnAddressOfItsSubnet(t *testing.T) {
-	find := func(Key) (Resource, bool) {
-		return Resource{VirtualNetwork: &VirtualNetwork{Subnets: []Subnet{{Name: "Web", Prefix: netip.MustParsePrefix("10.0.0.0/24")}}}}, true
-	}
-	for address, want := range map[string][]string{
-		"10.0.0.5": {}, "10.0.0.3": {"properties.frontendIPConfigurations[0].properties.privateIPAddress PrivateIPAddressInReservedRange"},
-		"10.0.1.5": {"properties.frontendIPConfigurations[0].properties.privateIPAddress PrivateIPAddressNotInSubnet"},
-	} {
-		b := internalBalancer()
-		b.Frontends[0].Address = netip.MustParseAddr(address)
-		if diff := cmp.Diff(want, problems(b.CheckReferences("", find))); diff != "" {
-			t.Errorf("%s: %s", address, diff)
-		}
-	}
-}
-
 // TestNoPortOfABalancerThatIsRightBelongsToTwo compares the check with a count of
 // every single port.
 func TestNoPortOfABalancerThatIsRightBelongsToTwo(t *testing.T) {
