@@ -123,7 +123,7 @@ func TestSecurityRulesAndTheDefaultOnes(t *testing.T) {
 
 func TestWhatIsInUseStays(t *testing.T) {
 	c := newCloud(t)
-	nat, asg, pip := inGroup+"/natGateways/nat", inGroup+"/applicationSecurityGroups/asg", inGroup+"/publicIPAddresses/pip"
+	nat, asg := inGroup+"/natGateways/nat", inGroup+"/applicationSecurityGroups/asg"
 	c.must(201, "PUT", nsg, `{"location":"local"}`)
 	c.must(201, "PUT", asg, `{"location":"local"}`)
 	c.must(201, "PUT", pip, `{"location":"local","sku":{"name":"Standard"},"properties":{"publicIPAllocationMethod":"Static"}}`)
@@ -183,29 +183,29 @@ func TestReferencesMustBeThereAndStay(t *testing.T) {
 
 func TestPublicAddressesAreGivenOutOnce(t *testing.T) {
 	c := newCloud(t)
-	pip := func(name string) string { return inGroup + "/publicIPAddresses/" + name }
+	at := func(name string) string { return inGroup + "/publicIPAddresses/" + name }
 	const static = `{"location":"local","sku":{"name":"Standard"},"properties":{"publicIPAllocationMethod":"Static"}}`
 	seen := map[string]bool{}
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
-		if a := c.must(201, "PUT", pip(name), static); a.at("properties.ipAddress") != nil {
+		if a := c.must(201, "PUT", at(name), static); a.at("properties.ipAddress") != nil {
 			t.Errorf("shown while it is made: %s", a.Body)
 		}
-		seen[c.must(200, "GET", pip(name), "").text("properties.ipAddress")] = true
+		seen[c.must(200, "GET", at(name), "").text("properties.ipAddress")] = true
 	}
 	if len(seen) != 6 || seen[""] {
 		t.Errorf("given out: %v", seen)
 	}
-	c.refused(409, "PublicIPAddressPoolExhausted", "", "PUT", pip("g"), static)
-	c.must(201, "PUT", pip("dynamic"), `{"location":"local"}`)
-	c.must(202, "DELETE", pip("c"), "")
-	c.must(201, "PUT", pip("g"), static)
-	if got := c.must(200, "GET", pip("g"), "").text("properties.ipAddress"); got != "198.51.100.3" {
+	c.refused(409, "PublicIPAddressPoolExhausted", "", "PUT", at("g"), static)
+	c.must(201, "PUT", at("dynamic"), `{"location":"local"}`)
+	c.must(202, "DELETE", at("c"), "")
+	c.must(201, "PUT", at("g"), static)
+	if got := c.must(200, "GET", at("g"), "").text("properties.ipAddress"); got != "198.51.100.3" {
 		t.Errorf("got %s, want the one that was given back", got)
 	}
-	if a := c.must(200, "PUT", pip("g"), static); a.text("properties.ipAddress") != "198.51.100.3" {
+	if a := c.must(200, "PUT", at("g"), static); a.text("properties.ipAddress") != "198.51.100.3" {
 		t.Errorf("a PUT changes the address: %s", a.Body)
 	}
-	c.refused(409, "PropertyChangeNotAllowed", "sku.name", "PUT", pip("g"), `{"location":"local","properties":{"publicIPAllocationMethod":"Static"}}`)
+	c.refused(409, "PropertyChangeNotAllowed", "sku.name", "PUT", at("g"), `{"location":"local","properties":{"publicIPAllocationMethod":"Static"}}`)
 }
 
 func TestLabelsAreUniqueInALocation(t *testing.T) {
@@ -223,7 +223,6 @@ func TestLabelsAreUniqueInALocation(t *testing.T) {
 
 func TestNATGatewaysHaveAddressesOfTheirOwn(t *testing.T) {
 	c := newCloud(t)
-	pip := inGroup + "/publicIPAddresses/pip"
 	nat := `{"location":"local","properties":{"publicIpAddresses":[{"id":"` + pip + `"}]}}`
 	c.must(201, "PUT", pip, `{"location":"local","properties":{"publicIPAllocationMethod":"Static"}}`)
 	c.refused(400, "NatGatewayAndPublicIPSkuDoNotMatch", "properties.publicIpAddresses[0].id", "PUT", inGroup+"/natGateways/a", nat)

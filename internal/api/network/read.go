@@ -43,7 +43,11 @@ func (a *API) state(r noun.Resource) string {
 
 // view is what is shown of a resource beside its document.
 func (a *API) view(r *arm.Request, e entry) wire.View {
-	return wire.View{ETag: etag(e), State: a.state(*e.Value), Version: r.APIVersion, Links: a.links(*e.Value)}
+	v := wire.View{ETag: etag(e), State: a.state(*e.Value), Version: r.APIVersion, Links: a.links(*e.Value)}
+	if e.Value.LoadBalancer != nil {
+		v.Balancer = a.balancerView(*e.Value)
+	}
+	return v
 }
 
 // render answers with a resource as it is now.

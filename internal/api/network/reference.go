@@ -12,7 +12,6 @@ import (
 // checkReferences fails with Invalid, code InvalidResourceReference, unless what a
 // document names is there and stays, which the commit then depends on.
 func (a *API) checkReferences(e *edit, next noun.Resource, refs []wire.Reference) error {
-	public := map[noun.Key]bool{}
 	for _, ref := range refs {
 		if ref.To.Key == next.Key() {
 			continue // itself, checked when it was read
@@ -26,10 +25,6 @@ func (a *API) checkReferences(e *edit, next noun.Resource, refs []wire.Reference
 		if ref.To.Kind != noun.PublicAddressKind {
 			continue
 		}
-		if public[ref.To.Key] {
-			return errPublicInUse(next.ID.String(), ref, next.ID.String())
-		}
-		public[ref.To.Key] = true
 		if err := a.checkPublic(next, ref, *to.Value); err != nil {
 			return err
 		}
@@ -59,14 +54,10 @@ func (a *API) checkPublic(next noun.Resource, ref wire.Reference, public noun.Re
 	}
 	for _, by := range a.users(part{Key: ref.To.Key}) {
 		if !strings.EqualFold(by, next.ID.String()) && !strings.HasPrefix(strings.ToLower(by), next.ID.Key()+"/") {
-			return errPublicInUse(next.ID.String(), ref, by)
+			return resource.Errorf(resource.Invalid, "PublicIPAddressInUse", "Resource %s is referencing public IP address %s that is already allocated to resource %s.", next.ID, ref.ID, by).At(ref.Path)
 		}
 	}
 	return nil
-}
-
-func errPublicInUse(by string, ref wire.Reference, other string) error {
-	return resource.Errorf(resource.Invalid, "PublicIPAddressInUse", "Resource %s is referencing public IP address %s that is already allocated to resource %s.", by, ref.ID, other).At(ref.Path)
 }
 
 // checkLabel fails with Invalid, code DnsRecordInUse, if another public address of

@@ -98,7 +98,7 @@ func (a *API) holders(net noun.Resource) map[string][]string {
 	for _, e := range a.Store.Reserved(noun.AddressSpace(net.UID)) {
 		if r := e.Value; r.Set != "" {
 			if set, ok := a.Store.SetByUID(vmss.UID(r.Set)); ok {
-				out[r.Subnet] = append(out[r.Subnet], instanceID(*set.Value, vmss.InstanceID(r.Instance))+"/networkInterfaces/"+r.NIC+"/ipConfigurations/"+r.Config)
+				out[r.Subnet] = append(out[r.Subnet], cardID(*set.Value, *r).String())
 			}
 		}
 	}

@@ -214,7 +214,7 @@ func (a *API) putChild(c collection) arm.Handler {
 			if err != nil {
 				return err
 			}
-			op, at, err := a.commit(ctx, r, e, next, task{vmss.OpPutNetwork, childID(next, c, child.Name)})
+			op, at, err := a.commit(ctx, r, e, next, task{vmss.OpPutNetwork, next.ID.Child(c.name, child.Name)})
 			if err != nil {
 				return err
 			}
@@ -227,14 +227,6 @@ func (a *API) putChild(c collection) arm.Handler {
 		})
 		return resp, err
 	}
-}
-
-// childID is the id of a child.
-func childID(of noun.Resource, c collection, name string) resource.ID {
-	id := of.ID
-	id.Types = append(id.Types[:1:1], c.name)
-	id.Names = append(id.Names[:1:1], name)
-	return id
 }
 
 func (a *API) deleteChild(c collection) arm.Handler {
@@ -257,7 +249,7 @@ func (a *API) deleteChild(c collection) arm.Handler {
 			if err != nil {
 				return err
 			}
-			op, _, err := a.commit(ctx, r, e, next, task{vmss.OpDeleteNetwork, childID(next, c, child.Name)})
+			op, _, err := a.commit(ctx, r, e, next, task{vmss.OpDeleteNetwork, next.ID.Child(c.name, child.Name)})
 			resp = &arm.Response{Status: http.StatusAccepted, Header: polling(r, op, true)}
 			return err
 		})
