@@ -513,9 +513,3 @@ func (b *balancerParser) lists() {
 		}
 	}
 }
-
-// flag returns the boolean at a path, false if there is none.
-func flag(doc wire.Document, path ...string) bool {
-	b, _ := wire.Get(doc, path...).(bool)
-	return b
-}
