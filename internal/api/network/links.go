@@ -116,7 +116,7 @@ func (a *API) ports(r noun.Resource, name string, v wire.BalancerView) {
 		if e.Value.Set == "" {
 			has.Address, _ = netip.ParseAddr(e.Value.By)
 		} else if set, ok := a.Store.SetByUID(vmss.UID(e.Value.Set)); ok {
-			has.Card, has.Address = cardID(*set.Value, *e.Value), a.addressOf(*e.Value)
+			has.Card, has.Address = cardID(*set.Value, *e.Value), a.cardAddress(*e.Value)
 		}
 		v.Ports[name] = append(v.Ports[name], has)
 	}
@@ -128,9 +128,9 @@ func cardID(set vmss.ScaleSet, r noun.Reservation) resource.ID {
 	return set.ID.Child("virtualMachines", strconv.FormatInt(r.Instance, 10)).Child("networkInterfaces", r.NIC).Child("ipConfigurations", r.Config)
 }
 
-// addressOf is the address of the IP configuration that has a reservation, the zero
+// cardAddress is the address of the IP configuration that has a reservation, the zero
 // Addr if it has none in a virtual network.
-func (a *API) addressOf(r noun.Reservation) netip.Addr {
+func (a *API) cardAddress(r noun.Reservation) netip.Addr {
 	for _, k := range a.Store.ReservedBy(vmss.InstanceKey{Set: vmss.UID(r.Set), ID: vmss.InstanceID(r.Instance)}) {
 		other, ok := store.Get(a.Store, store.Reservations, k)
 		if ok && other.Value.Subnet != "" && other.Value.NIC == r.NIC && other.Value.Config == r.Config {

@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,10 +74,10 @@ func (a *API) put(kind noun.Kind) arm.Handler {
 			if err != nil {
 				return err
 			}
-			view := a.view(r, at)
-			status := http.StatusOK
+			view, status := a.view(r, at), http.StatusOK
+			view.Fresh = addressOf(e.Value) != addressOf(&next)
 			if e.Value == nil {
-				status, view.Fresh = http.StatusCreated, true
+				status = http.StatusCreated
 			}
 			body, err := wire.Render(next, view)
 			resp = &arm.Response{Status: status, Body: body, Header: polling(r, op, false)}
@@ -84,6 +85,14 @@ func (a *API) put(kind noun.Kind) arm.Handler {
 		})
 		return resp, err
 	}
+}
+
+// addressOf is what is given out to a public address.
+func addressOf(r *noun.Resource) netip.Addr {
+	if r == nil || r.PublicAddress == nil {
+		return netip.Addr{}
+	}
+	return r.PublicAddress.Address
 }
 
 // accept checks a draft against everything else that there is, and plans what is

@@ -19,7 +19,7 @@ const (
 type View struct {
 	ETag    string // a GUID; children have that of their parent
 	State   string // of the resource and its children
-	Fresh   bool   // it is being made: Azure does not show a public address yet
+	Fresh   bool   // its public address was given out just now: Azure does not show it yet
 	Version string // api-version of the request
 	// Links are the ids of what refers to the resource and its children, sorted.
 	Links map[Link][]string
