@@ -16,24 +16,43 @@ import (
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
-// links finds who refers to a resource and its children, for what answers show.
-func (a *API) links(r noun.Resource) map[wire.Link][]string {
-	out := map[wire.Link][]string{}
+// linker finds who refers to what, for the answer to one request.
+type linker struct {
+	*API
+	uses   map[noun.Key][]foundUse                         // by resources of this namespace
+	models map[vmss.UID]map[vmss.RevisionNumber]vmss.Model // of the sets that were looked at
+}
+
+// foundUse is a use, and the kind of what uses.
+type foundUse struct {
+	use
+	by noun.Kind
+}
+
+func (a *API) linker() *linker {
+	l := &linker{API: a, uses: map[noun.Key][]foundUse{}, models: map[vmss.UID]map[vmss.RevisionNumber]vmss.Model{}}
 	for _, e := range store.All(a.Store, store.Networks) {
 		for _, u := range noun.Uses(*e.Value) {
-			if u.Of.Key == r.Key() {
-				out[linkOf(u, e.Value.Kind)] = append(out[linkOf(u, e.Value.Kind)], u.By)
-			}
+			l.uses[u.Of.Key] = append(l.uses[u.Of.Key], foundUse{u, e.Value.Kind})
 		}
+	}
+	return l
+}
+
+// links lists who refers to a resource and its children, for what answers show.
+func (l *linker) links(r noun.Resource) map[wire.Link][]string {
+	out := map[wire.Link][]string{}
+	for _, u := range l.uses[r.Key()] {
+		out[linkOf(u)] = append(out[linkOf(u)], u.By)
 	}
 	switch r.Kind {
 	case noun.VirtualNetworkKind:
-		for subnet, ids := range a.holders(r) {
+		for subnet, ids := range l.holders(r) {
 			link := wire.Link{Child: "subnets/" + subnet, Member: "ipConfigurations"}
 			out[link] = append(out[link], ids...)
 		}
 	case noun.SecurityGroupKind:
-		for _, u := range a.cards(r) {
+		for _, u := range l.cards(r) {
 			link := wire.Link{Member: "networkInterfaces"}
 			out[link] = append(out[link], u.By)
 		}
@@ -45,13 +64,13 @@ func (a *API) links(r noun.Resource) map[wire.Link][]string {
 	return out
 }
 
-// linkOf is the member that shows a use of a resource by one of a kind.
-func linkOf(u use, by noun.Kind) wire.Link {
+// linkOf is the member that shows a use of a resource.
+func linkOf(u foundUse) wire.Link {
 	member := "ipConfigurations"
 	switch {
-	case by == noun.VirtualNetworkKind:
+	case u.by == noun.VirtualNetworkKind:
 		member = "subnets"
-	case by == noun.NATGatewayKind:
+	case u.by == noun.NATGatewayKind:
 		member = "natGateway"
 	case u.Of.Kind == noun.PublicAddressKind:
 		member = "ipConfiguration"
@@ -61,9 +80,13 @@ func linkOf(u use, by noun.Kind) wire.Link {
 
 // cards lists the uses of a resource, or of its children, by the network cards of
 // instances, in order.
-func (a *API) cards(r noun.Resource) (all []use) {
-	for _, e := range store.All(a.Store, store.ScaleSets) {
-		models := a.models(*e.Value)
+func (l *linker) cards(r noun.Resource) (all []use) {
+	for _, e := range store.All(l.Store, store.ScaleSets) {
+		models, known := l.models[e.Value.UID]
+		if !known {
+			models = l.API.models(*e.Value)
+			l.models[e.Value.UID] = models
+		}
 		concerned := false
 		for _, m := range models {
 			concerned = concerned || slices.ContainsFunc(usesOfModel("", m), func(u use) bool { return u.Of.Key == r.Key() })
@@ -71,7 +94,7 @@ func (a *API) cards(r noun.Resource) (all []use) {
 		if !concerned {
 			continue
 		}
-		for _, rec := range a.Store.Instances(e.Value.UID, -1, 0) {
+		for _, rec := range l.Store.Instances(e.Value.UID, -1, 0) {
 			for _, u := range usesOfModel(instanceID(*e.Value, rec.ID), models[rec.Row.Value.Revision]) {
 				if u.Of.Key == r.Key() {
 					all = append(all, u)
@@ -84,20 +107,20 @@ func (a *API) cards(r noun.Resource) (all []use) {
 
 // balancerView is what is found of a load balancer: who is in its pools, and who has
 // which port of its NAT pools and rules.
-func (a *API) balancerView(r noun.Resource) wire.BalancerView {
+func (l *linker) balancerView(r noun.Resource) wire.BalancerView {
 	v := wire.BalancerView{Members: map[string][]resource.ID{}, Ports: map[string][]wire.CardPort{}}
-	for _, u := range a.cards(r) {
+	for _, u := range l.cards(r) {
 		pool, ok := strings.CutPrefix(u.Of.Child, "backendaddresspools/")
 		if id, err := resource.ParseID(u.By); ok && err == nil {
 			v.Members[pool] = append(v.Members[pool], id)
 		}
 	}
 	for _, p := range r.LoadBalancer.NATPools {
-		a.ports(r, p.Name, v)
+		l.ports(r, p.Name, v)
 	}
 	for _, rule := range r.LoadBalancer.NATRules {
 		if rule.Pool != "" {
-			a.ports(r, rule.Name, v)
+			l.ports(r, rule.Name, v)
 		}
 	}
 	return v
@@ -151,6 +174,6 @@ func (a *API) queryPorts(ctx context.Context, r *arm.Request) (*arm.Response, er
 	if err != nil {
 		return nil, err
 	}
-	body, err := wire.RenderPorts(*e.Value, a.balancerView(*e.Value), r.Var("child"), query)
+	body, err := wire.RenderPorts(*e.Value, a.linker().balancerView(*e.Value), r.Var("child"), query)
 	return &arm.Response{Body: body}, err
 }

@@ -4,8 +4,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	noun "github.com/muster-vm/muster/internal/network"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/vmss"
 )
 
 func TestAPutIsAnOperationThatIsPolledWhereAzureHasIt(t *testing.T) {
@@ -291,5 +297,50 @@ func TestListsAndUsagesCountWhatThereIs(t *testing.T) {
 	got := c.must(http.StatusOK, "GET", inSub+"/providers/Microsoft.Network/locations/local/usages", "")
 	if got.text("value.0.name.value") != "VirtualNetworks" || got.at("value.0.currentValue") != 2. {
 		t.Errorf("%s", got.Body)
+	}
+}
+
+func TestAFailedOperationIsShownWithItsReason(t *testing.T) {
+	c := newCloud(t)
+	a := c.ask("PUT", vnet, subnetBody(""))
+	e, _ := store.Get(c.store, store.Networks, noun.NewKey(noun.VirtualNetworkKind, subscription, "rg1", "vn"))
+	for _, op := range c.store.OpenOperations(vmss.UID(e.Value.UID)) {
+		c.commit(store.Put(store.Outcomes, op.Key(), vmss.Outcome{Status: vmss.OperationFailed, Finished: time.Unix(1e9, 0).UTC(),
+			Error: &vmss.OperationError{Code: "NoNft", Message: "Install nft."}}))
+	}
+	if got := c.ask("GET", vnet, "").text("properties.provisioningState"); got != "Failed" {
+		t.Errorf("the state is %s", got)
+	}
+	want := `{"error":{"code":"NoNft","details":[],"message":"Install nft."},"status":"Failed"}`
+	if got := c.ask("GET", a.Header().Get("Azure-AsyncOperation"), "").Body.String(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestNothingRefersIntoAGroupThatGoes(t *testing.T) {
+	c := newCloud(t)
+	foreign := strings.Replace(nsg, "rg1", "rg2", 1)
+	c.must(201, "PUT", foreign, `{"location":"local"}`)
+	body := subnetBody(`,"networkSecurityGroup":{"id":"` + foreign + `"}`)
+	c.commit(store.Put(store.Groups, store.GroupKeyOf(subscription, "rg2"), resource.Group{Subscription: subscription, Name: "rg2", Deleting: true}))
+	c.refused(400, "InvalidResourceReference", "properties.subnets[0].properties.networkSecurityGroup.id", "PUT", vnet, body)
+	c.commit(store.Put(store.Groups, store.GroupKeyOf(subscription, "rg2"), resource.Group{Subscription: subscription, Name: "rg2"}))
+	c.must(201, "PUT", vnet, body)
+}
+
+func TestChangesWaitForWhoHoldsTheNetworks(t *testing.T) {
+	c := newCloud(t)
+	give, err := c.api.Hold(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan int)
+	go func() { done <- c.ask("PUT", vnet, subnetBody("")).Code }()
+	if _, ok := store.Get(c.store, store.Networks, noun.NewKey(noun.VirtualNetworkKind, subscription, "rg1", "vn")); ok {
+		t.Error("there is a network while somebody holds them")
+	}
+	give()
+	if code := <-done; code != 201 {
+		t.Errorf("then: %d", code)
 	}
 }

@@ -17,7 +17,7 @@ func (a *API) checkReferences(e *edit, next noun.Resource, refs []wire.Reference
 			continue // itself, checked when it was read
 		}
 		to, ok := store.Get(a.Store, store.Networks, ref.To.Key)
-		if !ok || to.Value.Deleting || to.Value.Location != next.Location || !has(*to.Value, ref.ID) {
+		if !ok || to.Value.Deleting || a.leaving(ref.To.Key) || to.Value.Location != next.Location || !has(*to.Value, ref.ID) {
 			return resource.Errorf(resource.Invalid, "InvalidResourceReference", "Resource %s referenced by resource %s was not found. "+
 				"Please make sure that the referenced resource exists, and that both resources are in the same region.", ref.ID, next.ID).At(ref.Path)
 		}
@@ -30,6 +30,12 @@ func (a *API) checkReferences(e *edit, next noun.Resource, refs []wire.Reference
 		}
 	}
 	return nil
+}
+
+// leaving reports whether the group of a resource is being deleted.
+func (a *API) leaving(k noun.Key) bool {
+	g, ok := store.Get(a.Store, store.Groups, store.GroupKeyOf(k.Subscription, k.Group))
+	return !ok || g.Value.Deleting
 }
 
 // has reports whether the child that an id names is there, or true if it names

@@ -71,6 +71,10 @@ func (a *API) users(of part) (all []string) {
 			}
 		}
 	}
+	if of.Kind == noun.PublicAddressKind || of.Kind == noun.NATGatewayKind {
+		slices.Sort(all) // no model names one
+		return slices.Compact(all)
+	}
 	for _, e := range store.All(a.Store, store.ScaleSets) {
 		for _, m := range a.models(*e.Value) {
 			for _, u := range usesOfModel(e.Value.ID.String(), m) {
