@@ -283,6 +283,8 @@ func (b *balancerParser) frontends() {
 		f.Subnet = b.ref(c.props, "subnet", c.path, network.VirtualNetworkKind, "subnets")
 		if f.Subnet != (network.Ref{}) {
 			fill(c.props, "privateIPAddressVersion", "IPv4")
+		} else {
+			delete(c.props, "privateIPAddressVersion") // Azure does not show it of public frontends, even where it was given
 		}
 		b.address(c, &f)
 		b.out.Frontends = append(b.out.Frontends, f)
