@@ -178,6 +178,9 @@ func (c cards) input(set vmss.ScaleSet, rec *store.Record) nic.Input {
 		switch {
 		case key.Space == c.private:
 			has.Private = key.Name
+			if uid, ok := key.Space.Network(); ok {
+				in.Domain = network.Domain(uid)
+			}
 		case key.Space == network.PublicSpace:
 			has.Public = key.Name
 		case port:

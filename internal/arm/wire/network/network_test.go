@@ -44,7 +44,7 @@ func mustPut(t testing.TB, kind network.Kind, name, body string) network.Resourc
 	return r
 }
 
-var view = wire.View{ETag: "tag", State: wire.Updating, Fresh: true, Version: "2022-01-01"}
+var view = wire.View{ETag: "tag", State: wire.Updating, Fresh: true, Version: "2022-11-01"}
 
 // sameJSON compares as JSON: members in any order.
 func sameJSON(t testing.TB, got []byte, want string) {

@@ -18,6 +18,9 @@ var publicAddress = newKind(publicAddressLedger, parsePublicAddress, showPublicA
 // Source: Azure's error InvalidDomainNameLabel.
 var labelSyntax = regexp.MustCompile(`^[a-z][a-z0-9-]{1,61}[a-z0-9]$`)
 
+// ddosFrom is the api-version from which on ddosSettings are shown.
+const ddosFrom = "2022-07-01"
+
 func parsePublicAddress(p *parser, out *network.Resource) {
 	const method = "publicIPAllocationMethod"
 	a := &network.PublicAddress{}
@@ -58,6 +61,12 @@ func showPublicAddress(doc wire.Document, r network.Resource, v View) {
 	}
 	if label := r.PublicAddress.Label; label != "" {
 		sub(props, "dnsSettings")["fqdn"] = label + "." + r.Location + ".cloudapp.azure.com"
+	}
+	if v.olderThan(tierFrom) {
+		wire.Remove(doc, "sku", "tier")
+	}
+	if v.olderThan(ddosFrom) {
+		delete(props, "ddosSettings")
 	}
 	for _, member := range []string{"ipConfiguration", "natGateway"} {
 		if all := v.ids("", member); len(all) > 0 {

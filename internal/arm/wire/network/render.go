@@ -43,6 +43,9 @@ func (v View) ids(child, member string) []any {
 	return all
 }
 
+// olderThan reports whether the request's api-version is older than that one.
+func (v View) olderThan(version string) bool { return v.Version != "" && v.Version < version }
+
 // link shows the ids of a link, if there are any.
 func (v View) link(doc wire.Document, child, member string) {
 	if all := v.ids(child, member); all != nil {

@@ -102,10 +102,22 @@ func (p *parser) subnetPrefix(props wire.Document, at string) netip.Prefix {
 	return prefix
 }
 
+// policiesFrom is the api-version from which on subnets show delegations and policies,
+// and networks do not show enableVmProtection any more.
+const policiesFrom = "2018-08-01"
+
 func showVirtualNetwork(doc wire.Document, _ network.Resource, v View) {
+	if v.olderThan(policiesFrom) {
+		fill(sub(doc, "properties"), "enableVmProtection", false)
+	}
 	for _, s := range objects(doc, "properties", "subnets") {
 		props := sub(s, "properties")
 		v.link(props, "subnets/"+strings.ToLower(text(s, "name")), "ipConfigurations")
+		if v.olderThan(policiesFrom) {
+			for _, member := range []string{"delegations", "privateEndpointNetworkPolicies", "privateLinkServiceNetworkPolicies"} {
+				delete(props, member)
+			}
+		}
 		if v.Version >= poolsFrom {
 			fill(props, "ipamPoolPrefixAllocations", []any{})
 		}

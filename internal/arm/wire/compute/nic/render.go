@@ -36,6 +36,8 @@ type Input struct {
 	ID   vmss.InstanceID
 	Seen vmss.Observation
 	Held map[Place]Holding
+	// Domain is that of the names in its virtual network; empty while it is in none.
+	Domain string
 }
 
 // NewRenderer prepares the instances of a set that have a model. It fails only if
@@ -82,6 +84,7 @@ type (
 	dnsJSON struct {
 		Servers []string `json:"dnsServers"`
 		Applied []string `json:"appliedDnsServers"`
+		Domain  string   `json:"internalDomainNameSuffix,omitempty"`
 	}
 	configJSON struct {
 		Name       string               `json:"name"`
@@ -214,7 +217,7 @@ func (r *Renderer) nic(in Input, i int) nicJSON {
 	guid := r.nicGUID(in, n)
 	p := nicPropertiesJSON{
 		ProvisioningState: succeeded, ResourceGUID: guid, Forwarding: n.Forwarding, Primary: n.Primary, VirtualMachine: idJSON{r.instanceID(in)},
-		DNSSettings: dnsJSON{Servers: append([]string{}, n.DNS...), Applied: []string{}}, SecurityGroup: idOf(n.SecurityGroup),
+		DNSSettings: dnsJSON{Servers: append([]string{}, n.DNS...), Applied: []string{}, Domain: in.Domain}, SecurityGroup: idOf(n.SecurityGroup),
 	}
 	if in.Seen.MAC != "" { // there are cards
 		p.MACAddress = macOf(vmss.MAC(r.set.UID, in.ID, i))
