@@ -299,15 +299,20 @@ func (h *Host) giveBack(ctx context.Context, key vmss.InstanceKey) error {
 	return err
 }
 
-// pokeMembers has everybody looked at again who has something of a virtual network:
-// a load balancer has changed, and may have new ports to give.
+// pokeMembers has everybody looked at again who is in a virtual network, when a load
+// balancer has changed that gives members ports by rules over its pools. What nobody
+// wants any more may wait for the next resync.
 func (h *Host) pokeMembers(k network.Key) {
 	if k.Kind != network.LoadBalancerKind {
 		return
 	}
-	for _, r := range store.Each(h.Store, store.Reservations) {
-		if r.Value.Set != "" && r.Value.Subnet != "" {
-			h.controller.Poke(vmss.InstanceKey{Set: vmss.UID(r.Value.Set), ID: vmss.InstanceID(r.Value.Instance)})
+	r, ok := h.network(k)
+	if !ok || !slices.ContainsFunc(r.LoadBalancer.NATRules, func(r network.NATRule) bool { return r.Pool != "" }) {
+		return
+	}
+	for _, e := range store.Each(h.Store, store.Reservations) {
+		if e.Value.Set != "" && e.Value.Subnet != "" {
+			h.controller.Poke(vmss.InstanceKey{Set: vmss.UID(e.Value.Set), ID: vmss.InstanceID(e.Value.Instance)})
 		}
 	}
 }

@@ -270,7 +270,7 @@ func TestAMachineThatRunsCatchesUpWithTheRulesOfItsPool(t *testing.T) {
 		time.Sleep(time.Second)
 		s.expectOf(0, "with a new rule", slices.Concat([]string{"lb:lb-uid:more/9000 f/ip", "lb:lb-uid:ssh/50000 f/ip", "lb:lb-uid:web/8000 f/ip"}, own)...)
 		s.commit(putBalancer())
-		time.Sleep(time.Second)
+		time.Sleep(6 * time.Minute)
 		s.expectOf(0, "without rules", slices.Concat([]string{"lb:lb-uid:ssh/50000 f/ip"}, own)...)
 		s.expect("meanwhile")
 	})

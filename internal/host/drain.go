@@ -42,7 +42,7 @@ func (h *Host) decide(ctx context.Context, s *scene) plan.Step {
 	if !ok || limit == 0 || len(cards) == 0 {
 		return step
 	}
-	known, underway := h.drains.LoadOrStore(s.key, &drain{since: time.Now()})
+	known, underway := h.drains.LoadOrStore(s.key, &drain{since: time.Now().Round(0)})
 	d := known.(*drain)
 	if !underway {
 		h.closeToNew(ctx, cards)
@@ -52,7 +52,7 @@ func (h *Host) decide(ctx context.Context, s *scene) plan.Step {
 	step = plan.Instance(s.row, s.seen, machine, time.Now())
 	log := h.Log.With("scale_set", s.set.ID.Name(), "instance", s.row.ID.String(), "host", h.Name)
 	switch {
-	case step.Do == plan.Nothing && !d.waited:
+	case !step.Drains.IsZero() && !d.waited:
 		log.InfoContext(ctx, "drain instance", "reason", step.Why)
 		d.waited = true
 	case step.Do != plan.Nothing && d.waited && !d.ended:

@@ -28,10 +28,11 @@ func TestAMemberThatLeavesWaitsForItsConnectionsUntilTheirTimeIsOver(t *testing.
 			s.runModel(0, 7)
 			s.calls.take()
 			w.connect("10.1.0.4", 2)
+			begin := time.Now()
 			s.change(0, edit)
 			time.Sleep(59 * time.Second) // its pool gives a minute
 			s.expect(what + " while it drains")
-			if cut, seen := w.cuts(), s.seen(0); len(cut) > 0 || seen.Power != vmss.PowerRunning || seen.Failure != nil {
+			if cut, seen := w.cuts(), s.seen(0); len(cut) > 0 || seen.Power != vmss.PowerRunning || seen.Failure != nil || seen.DrainUntil.Sub(begin).Round(time.Second) != time.Minute {
 				t.Errorf("%s: while it drains %v is cut and it is seen as %+v", what, cut, seen)
 			}
 			time.Sleep(3 * time.Second)
@@ -41,7 +42,9 @@ func TestAMemberThatLeavesWaitsForItsConnectionsUntilTheirTimeIsOver(t *testing.
 			if cut := w.cuts(); !slices.Equal(cut, []string{"10.1.0.4"}) {
 				t.Errorf("%s: %v is cut, want what is left, once", what, cut)
 			}
-			s.settle(0)
+			if seen := s.settle(0); !seen.DrainUntil.IsZero() {
+				t.Errorf("%s: in the end it is said to drain until %v", what, seen.DrainUntil)
+			}
 		})
 	}
 }

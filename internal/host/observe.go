@@ -24,6 +24,9 @@ func observe(s scene, step plan.Step, err error, now time.Time) vmss.Observation
 			seen.Provisioned, seen.Disks = now, s.vm.ID.Disks
 		}
 	}
+	if !seen.DrainUntil.Equal(step.Drains) {
+		seen.DrainUntil = step.Drains.UTC()
+	}
 	switch {
 	case err != nil:
 		seen.Failure = failure(seen.Failure, err, s.row.Generation, now)

@@ -31,7 +31,7 @@ func drained(row vmss.Instance, vm *Machine, step Step, now time.Time) Step {
 	if vm.Flows == 1 {
 		noun = "connection drains"
 	}
-	return Step{Leaves: true, Why: fmt.Sprintf("%d %s until %s", vm.Flows, noun, vm.DrainUntil.UTC().Format(time.RFC3339)), WakeAt: next}
+	return Step{Leaves: true, Drains: vm.DrainUntil, Why: fmt.Sprintf("%d %s until %s", vm.Flows, noun, vm.DrainUntil.UTC().Format(time.RFC3339)), WakeAt: next}
 }
 
 // takesDown reports whether the step ends what a running machine does.

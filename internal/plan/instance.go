@@ -68,6 +68,7 @@ type Step struct {
 	Why     string          // for the log
 	Settled bool            // the row is fully carried out
 	Leaves  bool            // it takes a running machine down, or waits to: who talks to the machine is cut off
+	Drains  time.Time       // with Nothing: until when it waits for connections at most; zero if it does not
 	Late    *vmss.Failure   // the guest did not report in time
 	Died    string          // with SetPower: why the machine stopped by itself; the start counts as another try
 	WakeAt  time.Time       // when time alone changes the answer; zero if never

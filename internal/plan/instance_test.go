@@ -59,7 +59,7 @@ func TestInstanceScenarios(t *testing.T) {
 				vm.DrainSince, vm.DrainUntil = epoch, epoch.Add(30*time.Second)
 			}
 			step := plan.Instance(row, seen, vm, now)
-			if step.Do == plan.Nothing && step.Leaves {
+			if !step.Drains.IsZero() {
 				return fmt.Sprintf("%s; looks again after %v", step, step.WakeAt.Sub(now))
 			}
 			return step.String()
@@ -86,7 +86,7 @@ func TestAHostComesToRest(t *testing.T) {
 		now := epoch
 		for range 24 {
 			step := plan.Instance(row, seen, vm, now)
-			if step.Do == plan.Nothing && step.Leaves {
+			if !step.Drains.IsZero() {
 				if !step.WakeAt.After(now) {
 					t.Fatalf("at %v it waits until %v", now, step.WakeAt)
 				}

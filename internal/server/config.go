@@ -61,12 +61,19 @@ type Network struct {
 	Prefix       string `json:"prefix"`       // IPv4, /8 to /28
 	PublicPrefix string `json:"publicPrefix"` // of public addresses: IPv4, /8 to /30
 	PublicRouted bool   `json:"publicRouted"` // public addresses reach this host from outside, and leave it as they are
+	Drain        string `json:"drain"`        // how long connections to a member that leaves go on, unless its pool says
 }
 
 // public returns the prefix that public addresses are given out of.
 func (n Network) public() netip.Prefix {
 	p, _ := netip.ParsePrefix(n.PublicPrefix) // Validate refuses what is none
 	return p
+}
+
+// drain returns how long connections to a member that leaves go on.
+func (n Network) drain() time.Duration {
+	d, _ := time.ParseDuration(n.Drain) // Validate refuses what is none
+	return d
 }
 
 // Images is where images come from.
@@ -136,7 +143,7 @@ func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8443", Driver: "qemu", Location: "local", LogLevel: "info",
 		Host:    Host{Name: "host-1", CPUOvercommit: 8, MemoryOvercommit: 1, Zones: []string{"1", "2", "3"}, FaultDomains: 5, DiskLimits: true},
-		Network: Network{Prefix: "10.240.0.0/16", PublicPrefix: "10.241.0.0/16"},
+		Network: Network{Prefix: "10.240.0.0/16", PublicPrefix: "10.241.0.0/16", Drain: "30s"},
 		Images:  Images{Tiny: "/usr/share/muster/tiny"},
 		Limits:  Limits{Capacity: 1000, ImageGB: volume.DefaultMaxGB},
 		Metrics: Metrics{Interval: "10s", Retention: "90d"},

@@ -70,6 +70,7 @@ type Plane struct {
 	store  *store.Store
 	leases []store.Lease
 	hosts  []*host.Host
+	ledger *host.Ledger       // of what hosts give out once
 	disks  *disk.Reconciler   // of managed disks, snapshots and images
 	loops  []loop             // the controllers
 	meters *metrics.Recorder  // of what all hosts' machines use
@@ -113,6 +114,7 @@ func Assemble(ctx context.Context, parts Parts) (p *Plane, err error) {
 	if err := p.wireMetrics(ctx, parts); err != nil {
 		return nil, err
 	}
+	p.ledger = host.NewLedger(p.store)
 	for _, part := range parts.Hosts {
 		if err := p.wireHost(ctx, parts, part); err != nil {
 			return nil, err
@@ -205,7 +207,7 @@ func (p *Plane) wireHost(ctx context.Context, parts Parts, part HostPart) error 
 		return err
 	}
 	opts := host.Options{Name: part.Place.Name, Driver: part.Driver, Fabric: part.Fabric, Store: p.store, Log: parts.Log,
-		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease, Observe: parts.observe(), NoLimit: !parts.Config.Host.DiskLimits, PublicPrefix: parts.Config.Network.public()}
+		Size: vmss.SizeNamed, VCPUs: part.Place.VCPUs, Memory: part.Place.MemoryMB, Lease: lease, Observe: parts.observe(), NoLimit: !parts.Config.Host.DiskLimits, PublicPrefix: parts.Config.Network.public(), Drain: parts.Config.Network.drain(), Ledger: p.ledger}
 	if parts.Config.sampling() > 0 {
 		opts.Metrics = p.meters
 	}
@@ -235,7 +237,7 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 		}
 		return sets.Tag(ctx, id, change)
 	}
-	rm.Blocked = nets.CheckGroup
+	rm.Blocked, sets.HoldNetworks = nets.CheckGroup, nets.Hold
 	p.ways = fleet.NewStreams(guests{p.hosts}, parts.Log)
 	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways, Program: p.program}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet, Balancer: p.balancer}

@@ -127,7 +127,7 @@ func (f *facts) probeMachine() {
 		return
 	}
 	tried := bridge.Probe()
-	f.Taps, f.Namespaces, f.Rules, f.Unasked = tried.Taps, tried.Namespaces, tried.Rules, tried.Unasked
+	f.Taps, f.Namespaces, f.Rules, f.Networks, f.Unasked = tried.Taps, tried.Namespaces, tried.Rules, tried.Networks, tried.Unasked
 	f.Programs = map[string]error{}
 	for _, p := range doctor.Programs {
 		_, f.Programs[p] = exec.LookPath(p)

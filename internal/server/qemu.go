@@ -84,7 +84,7 @@ func (f files) Image(ctx context.Context, digest string) (qemu.Image, error) {
 // networkOptions describes the default network of a state directory.
 func networkOptions(c Config, log *slog.Logger) bridge.Options {
 	return bridge.Options{Name: fabricName(c.State), Dir: filepath.Join(c.State, networkDir), Prefix: netip.MustParsePrefix(c.Network.Prefix),
-		DNS: resolvers("/etc/resolv.conf"), Log: log}
+		DNS: resolvers("/etc/resolv.conf", false), Resolvers: resolvers("/etc/resolv.conf", true), PublicRouted: c.Network.PublicRouted, Log: log}
 }
 
 // fabricName names what a state directory makes in the kernel, so that two
@@ -95,8 +95,8 @@ func fabricName(state string) string {
 }
 
 // resolvers reads the host's DNS servers. Those on a loopback address are no
-// use to guests.
-func resolvers(file string) (all []netip.Addr) {
+// use to guests, but to this process.
+func resolvers(file string, own bool) (all []netip.Addr) {
 	raw, err := os.ReadFile(file)
 	if err != nil {
 		return nil
@@ -106,7 +106,7 @@ func resolvers(file string) (all []netip.Addr) {
 		if len(word) < 2 || word[0] != "nameserver" {
 			continue
 		}
-		if a, err := netip.ParseAddr(word[1]); err == nil && a.Is4() && !a.IsLoopback() {
+		if a, err := netip.ParseAddr(word[1]); err == nil && a.Is4() && (own || !a.IsLoopback()) {
 			all = append(all, a)
 		}
 	}

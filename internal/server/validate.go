@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -99,6 +100,9 @@ func (n Network) check(bad problem) {
 	public, also := checkPrefix(bad, "network.publicPrefix", n.PublicPrefix, 30, "10.241.0.0/16")
 	if ok && also && own.Overlaps(public) {
 		bad("network.publicPrefix", "The public addresses %s overlap network.prefix, %s. Choose a range apart from it.", public, own)
+	}
+	if d, err := time.ParseDuration(n.Drain); err != nil || d < time.Second || d > time.Hour {
+		bad("network.drain", "The time to drain %q is not a duration from 1s to 1h, such as 30s.", n.Drain)
 	}
 }
 

@@ -44,6 +44,7 @@ func TestEverySettingIsRefusedByItsKeyWithARemedy(t *testing.T) {
 		{"network.prefix", "Write 10.0.0.0/16", func(c *server.Config) { c.Network.Prefix = "10.0.3.0/16" }},
 		{"network.prefix", "private", func(c *server.Config) { c.Network.Prefix = "127.0.0.0/8" }},
 		{"network.publicPrefix", "such as 10.241.0.0/16", func(c *server.Config) { c.Network.PublicPrefix = "" }},
+		{"network.drain", "from 1s to 1h", func(c *server.Config) { c.Network.Drain = "soon" }},
 		{"network.publicPrefix", "apart from it", func(c *server.Config) { c.Network.PublicPrefix = "10.0.0.0/8" }},
 		{"images.allowed[0]", "take the entry out", func(c *server.Config) { c.Images.Allowed = []string{""} }},
 		{"limits.capacity", "from 1 to", func(c *server.Config) { c.Limits.Capacity = 0 }},

@@ -130,7 +130,8 @@ func again[V any](c codec[V]) func([]byte) ([]byte, error) {
 // TestRecordsBeforeMembersWereAddedLoseNothing holds the codecs to records as they
 // were written before their types got further members.
 func TestRecordsBeforeMembersWereAddedLoseNothing(t *testing.T) {
-	codecs := map[string]func([]byte) ([]byte, error){"revision": again(revisionCodec), "instance": again(instanceCodec), "customization": again(customizationCodec)}
+	codecs := map[string]func([]byte) ([]byte, error){"revision": again(revisionCodec), "instance": again(instanceCodec), "customization": again(customizationCodec),
+		"observation": again(observationCodec)}
 	files, err := filepath.Glob(filepath.Join("testdata", "v1", "older", "*.json"))
 	if err != nil || len(files) < len(codecs) {
 		t.Fatal(files, err)

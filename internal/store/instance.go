@@ -59,6 +59,7 @@ type storedObservation struct {
 	OSVersion   string              `json:"osVersion,omitempty"`
 	Failure     *vmss.Failure       `json:"failure,omitempty"`
 	Gone        bool                `json:"gone,omitempty"`
+	DrainUntil  time.Time           `json:"drain,omitzero"`
 }
 
 var observationCodec = stored(

@@ -102,8 +102,9 @@ type Observation struct {
 	Agent       string // version of the guest agent; empty while it does not answer
 	OSName      string
 	OSVersion   string
-	Failure     *Failure // the last try failed; nil when all is well
-	Gone        bool     // nothing of the instance is left on the host: the row may go
+	Failure     *Failure  // the last try failed; nil when all is well
+	Gone        bool      // nothing of the instance is left on the host: the row may go
+	DrainUntil  time.Time // it is about to go down and waits for its connections, until then at most; zero: it does not
 }
 
 // Failure is why an instance is not what its row asks for.

@@ -27,7 +27,7 @@ var Versions = []string{"2026-04-01", "2025-11-01", "2025-04-01", "2024-11-01", 
 // Images knows the catalogue of images.
 type Images = catalogue.Images
 
-// API answers for the namespace. All exported members but Progress are needed.
+// API answers for the namespace. All exported members but Progress and HoldNetworks are needed.
 type API struct {
 	Store        *store.Store
 	Images       Images
@@ -42,6 +42,10 @@ type API struct {
 	// Progress tells how many bytes of the content of a disk that is being made
 	// are there; ok is false if that is not known.
 	Progress func(uid disk.UID) (done, total int64, ok bool)
+
+	// HoldNetworks waits until nobody changes a network, and keeps it so until give
+	// is called; nil where there are none.
+	HoldNetworks func(ctx context.Context) (give func(), err error)
 
 	renderers remembered[rendererKey, *wire.InstanceRenderer]
 	documents remembered[documentKey, []byte]

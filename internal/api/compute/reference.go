@@ -1,7 +1,9 @@
 package compute
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm"
@@ -12,6 +14,18 @@ import (
 	"github.com/muster-vm/muster/internal/store"
 	"github.com/muster-vm/muster/internal/vmss"
 )
+
+// hold keeps networks from being changed while a set that is in one is written, so
+// that none is deleted by somebody who did not see the set yet.
+func (a *API) hold(ctx context.Context, m vmss.Model) (give func(), err error) {
+	inNetwork := func(n vmss.NIC) bool {
+		return slices.ContainsFunc(n.IPConfigs, func(c vmss.IPConfig) bool { return c.Subnet != "" })
+	}
+	if a.HoldNetworks == nil || !slices.ContainsFunc(m.NICs, inNetwork) {
+		return func() {}, nil
+	}
+	return a.HoldNetworks(ctx)
+}
 
 // references checks what a set will name of Microsoft.Network, and returns guards
 // for the commit: what was looked at is still as it was. Where a set names nothing

@@ -160,6 +160,11 @@ func (a *API) writeScaleSet(ctx context.Context, r *arm.Request) (resp *arm.Resp
 			return err
 		}
 		next := wire.Current{Set: set, Model: model}
+		give, err := a.hold(ctx, model)
+		if err != nil {
+			return err
+		}
+		defer give()
 		if e.guards, err = a.references(r, e.was, next); err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ const (
 )
 
 // listExplanations lists what is wanted for the set and not done, and then each
-// instance that is not well.
+// instance that is not well or waits for its connections.
 func (a *API) listExplanations(ctx context.Context, r *arm.Request) (*arm.Response, error) {
 	set, err := a.Set(ctx, r)
 	if err != nil {
@@ -92,13 +92,13 @@ func blocked(all []plan.Blocked) []item[explanation] {
 	return out
 }
 
-// unwell returns a page of the instances that have a failure, and whether there
-// are more.
+// unwell returns a page of the instances that have a failure or drain, and whether
+// there are more.
 func (a *API) unwell(uid vmss.UID, after vmss.InstanceID) (page []*store.Record, more bool) {
 	for {
 		some := a.Store.Instances(uid, after, scanSize)
 		for _, rec := range some {
-			if failureOf(rec) == nil {
+			if failureOf(rec) == nil && drains(rec).IsZero() {
 				continue
 			}
 			if len(page) == pageSize {
@@ -121,9 +121,22 @@ func failureOf(rec *store.Record) *vmss.Failure {
 	return vmss.FailureOf(*rec.Row.Value, seen)
 }
 
-// failed explains what is wrong with an instance.
+// drains returns until when the instance waits for its connections at most; zero if
+// it does not.
+func drains(rec *store.Record) (until time.Time) {
+	if rec.Seen != nil {
+		until = rec.Seen.DrainUntil
+	}
+	return until
+}
+
+// failed explains what is wrong with an instance, or what it waits for.
 func failed(rec *store.Record) item[explanation] {
 	f := failureOf(rec)
+	if f == nil {
+		return explained("instance-"+rec.ID.String(), explanation{Reason: "Connections by load balancers drain, until " + drains(rec).Format(time.RFC3339) + " at most, before the instance goes down.",
+			Count: 1, Instances: []string{rec.ID.String()}})
+	}
 	return explained("instance-"+rec.ID.String(), explanation{Reason: f.Message, Count: 1, Instances: []string{rec.ID.String()},
 		Code: f.Code, Attempts: f.Attempts, Since: timeOf(f.Since), RetryAt: timeOf(f.RetryAt), Failed: new(f.Counts())})
 }

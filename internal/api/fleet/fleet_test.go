@@ -191,6 +191,15 @@ func TestFailuresComeInPagesAndTheRestOnce(t *testing.T) {
 	}
 }
 
+func TestAnInstanceThatDrainsSaysUntilWhen(t *testing.T) {
+	w := newWorld(t)
+	w.commit(w.row(3, 2, nil), store.Put(store.Observations, vmss.InstanceKey{Set: uid, ID: 3}, vmss.Observation{DrainUntil: at}))
+	_, body := w.get("/explanations")
+	if want := "drain, until " + at.Format(time.RFC3339) + " at most"; !strings.Contains(body, want) || !strings.Contains(body, `"instance-3"`) {
+		t.Errorf("%s: want %q of instance 3", body, want)
+	}
+}
+
 func TestManyInstancesAreCountedAndTheFirstNamed(t *testing.T) {
 	w := newWorld(t)
 	ids := make([]vmss.InstanceID, 5000)

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm"
-	wire "github.com/muster-vm/muster/internal/arm/wire/network"
 	noun "github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -58,12 +57,18 @@ var collections = []collection{
 	{noun.VirtualNetworkKind, "subnets", true},
 	{noun.SecurityGroupKind, "securityRules", true},
 	{noun.SecurityGroupKind, "defaultSecurityRules", false},
+	{noun.LoadBalancerKind, "backendAddressPools", true},
+	{noun.LoadBalancerKind, "inboundNatRules", true},
+	{noun.LoadBalancerKind, "frontendIPConfigurations", false},
+	{noun.LoadBalancerKind, "loadBalancingRules", false},
+	{noun.LoadBalancerKind, "outboundRules", false},
+	{noun.LoadBalancerKind, "probes", false},
 }
 
 // Routes lists the operations.
 func (a *API) Routes() []arm.Route {
 	routes := a.locationRoutes()
-	for _, kind := range wire.Kinds() {
+	for _, kind := range noun.Kinds() {
 		all := "/providers/" + kind.Type()
 		one, may := groupPath+all+"/{name}", kind.Type()+"/"
 		routes = append(routes,
@@ -83,8 +88,10 @@ func (a *API) Routes() []arm.Route {
 			routes = append(routes, route("PUT", one, may+"write", a.putChild(c)), route("DELETE", one, may+"delete", a.deleteChild(c)))
 		}
 	}
+	const pool = groupPath + "/providers/" + Namespace + "/loadBalancers/{name}/backendAddressPools/{child}"
 	const net = groupPath + "/providers/" + Namespace + "/virtualNetworks/{name}"
 	return append(routes,
+		route("POST", pool+"/queryInboundNatRulePortMapping", Namespace+"/loadBalancers/backendAddressPools/queryInboundNatRulePortMapping/action", a.queryPorts),
 		route("GET", net+"/CheckIPAddressAvailability", Namespace+"/virtualNetworks/checkIpAddressAvailability/read", a.checkAddress),
 		route("GET", net+"/usages", Namespace+"/virtualNetworks/usages/read", a.listSubnetUsages))
 }

@@ -4,8 +4,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	noun "github.com/muster-vm/muster/internal/network"
+	"github.com/muster-vm/muster/internal/resource"
+	"github.com/muster-vm/muster/internal/store"
+	"github.com/muster-vm/muster/internal/vmss"
 )
 
 func TestAPutIsAnOperationThatIsPolledWhereAzureHasIt(t *testing.T) {
@@ -123,7 +129,7 @@ func TestSecurityRulesAndTheDefaultOnes(t *testing.T) {
 
 func TestWhatIsInUseStays(t *testing.T) {
 	c := newCloud(t)
-	nat, asg, pip := inGroup+"/natGateways/nat", inGroup+"/applicationSecurityGroups/asg", inGroup+"/publicIPAddresses/pip"
+	nat, asg := inGroup+"/natGateways/nat", inGroup+"/applicationSecurityGroups/asg"
 	c.must(201, "PUT", nsg, `{"location":"local"}`)
 	c.must(201, "PUT", asg, `{"location":"local"}`)
 	c.must(201, "PUT", pip, `{"location":"local","sku":{"name":"Standard"},"properties":{"publicIPAllocationMethod":"Static"}}`)
@@ -183,29 +189,29 @@ func TestReferencesMustBeThereAndStay(t *testing.T) {
 
 func TestPublicAddressesAreGivenOutOnce(t *testing.T) {
 	c := newCloud(t)
-	pip := func(name string) string { return inGroup + "/publicIPAddresses/" + name }
+	at := func(name string) string { return inGroup + "/publicIPAddresses/" + name }
 	const static = `{"location":"local","sku":{"name":"Standard"},"properties":{"publicIPAllocationMethod":"Static"}}`
 	seen := map[string]bool{}
 	for _, name := range []string{"a", "b", "c", "d", "e", "f"} {
-		if a := c.must(201, "PUT", pip(name), static); a.at("properties.ipAddress") != nil {
+		if a := c.must(201, "PUT", at(name), static); a.at("properties.ipAddress") != nil {
 			t.Errorf("shown while it is made: %s", a.Body)
 		}
-		seen[c.must(200, "GET", pip(name), "").text("properties.ipAddress")] = true
+		seen[c.must(200, "GET", at(name), "").text("properties.ipAddress")] = true
 	}
 	if len(seen) != 6 || seen[""] {
 		t.Errorf("given out: %v", seen)
 	}
-	c.refused(409, "PublicIPAddressPoolExhausted", "", "PUT", pip("g"), static)
-	c.must(201, "PUT", pip("dynamic"), `{"location":"local"}`)
-	c.must(202, "DELETE", pip("c"), "")
-	c.must(201, "PUT", pip("g"), static)
-	if got := c.must(200, "GET", pip("g"), "").text("properties.ipAddress"); got != "198.51.100.3" {
+	c.refused(409, "PublicIPAddressPoolExhausted", "", "PUT", at("g"), static)
+	c.must(201, "PUT", at("dynamic"), `{"location":"local"}`)
+	c.must(202, "DELETE", at("c"), "")
+	c.must(201, "PUT", at("g"), static)
+	if got := c.must(200, "GET", at("g"), "").text("properties.ipAddress"); got != "198.51.100.3" {
 		t.Errorf("got %s, want the one that was given back", got)
 	}
-	if a := c.must(200, "PUT", pip("g"), static); a.text("properties.ipAddress") != "198.51.100.3" {
+	if a := c.must(200, "PUT", at("g"), static); a.text("properties.ipAddress") != "198.51.100.3" {
 		t.Errorf("a PUT changes the address: %s", a.Body)
 	}
-	c.refused(409, "PropertyChangeNotAllowed", "sku.name", "PUT", pip("g"), `{"location":"local","properties":{"publicIPAllocationMethod":"Static"}}`)
+	c.refused(409, "PropertyChangeNotAllowed", "sku.name", "PUT", at("g"), `{"location":"local","properties":{"publicIPAllocationMethod":"Static"}}`)
 }
 
 func TestLabelsAreUniqueInALocation(t *testing.T) {
@@ -223,7 +229,6 @@ func TestLabelsAreUniqueInALocation(t *testing.T) {
 
 func TestNATGatewaysHaveAddressesOfTheirOwn(t *testing.T) {
 	c := newCloud(t)
-	pip := inGroup + "/publicIPAddresses/pip"
 	nat := `{"location":"local","properties":{"publicIpAddresses":[{"id":"` + pip + `"}]}}`
 	c.must(201, "PUT", pip, `{"location":"local","properties":{"publicIPAllocationMethod":"Static"}}`)
 	c.refused(400, "NatGatewayAndPublicIPSkuDoNotMatch", "properties.publicIpAddresses[0].id", "PUT", inGroup+"/natGateways/a", nat)
@@ -292,5 +297,50 @@ func TestListsAndUsagesCountWhatThereIs(t *testing.T) {
 	got := c.must(http.StatusOK, "GET", inSub+"/providers/Microsoft.Network/locations/local/usages", "")
 	if got.text("value.0.name.value") != "VirtualNetworks" || got.at("value.0.currentValue") != 2. {
 		t.Errorf("%s", got.Body)
+	}
+}
+
+func TestAFailedOperationIsShownWithItsReason(t *testing.T) {
+	c := newCloud(t)
+	a := c.ask("PUT", vnet, subnetBody(""))
+	e, _ := store.Get(c.store, store.Networks, noun.NewKey(noun.VirtualNetworkKind, subscription, "rg1", "vn"))
+	for _, op := range c.store.OpenOperations(vmss.UID(e.Value.UID)) {
+		c.commit(store.Put(store.Outcomes, op.Key(), vmss.Outcome{Status: vmss.OperationFailed, Finished: time.Unix(1e9, 0).UTC(),
+			Error: &vmss.OperationError{Code: "NoNft", Message: "Install nft."}}))
+	}
+	if got := c.ask("GET", vnet, "").text("properties.provisioningState"); got != "Failed" {
+		t.Errorf("the state is %s", got)
+	}
+	want := `{"error":{"code":"NoNft","details":[],"message":"Install nft."},"status":"Failed"}`
+	if got := c.ask("GET", a.Header().Get("Azure-AsyncOperation"), "").Body.String(); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestNothingRefersIntoAGroupThatGoes(t *testing.T) {
+	c := newCloud(t)
+	foreign := strings.Replace(nsg, "rg1", "rg2", 1)
+	c.must(201, "PUT", foreign, `{"location":"local"}`)
+	body := subnetBody(`,"networkSecurityGroup":{"id":"` + foreign + `"}`)
+	c.commit(store.Put(store.Groups, store.GroupKeyOf(subscription, "rg2"), resource.Group{Subscription: subscription, Name: "rg2", Deleting: true}))
+	c.refused(400, "InvalidResourceReference", "properties.subnets[0].properties.networkSecurityGroup.id", "PUT", vnet, body)
+	c.commit(store.Put(store.Groups, store.GroupKeyOf(subscription, "rg2"), resource.Group{Subscription: subscription, Name: "rg2"}))
+	c.must(201, "PUT", vnet, body)
+}
+
+func TestChangesWaitForWhoHoldsTheNetworks(t *testing.T) {
+	c := newCloud(t)
+	give, err := c.api.Hold(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan int)
+	go func() { done <- c.ask("PUT", vnet, subnetBody("")).Code }()
+	if _, ok := store.Get(c.store, store.Networks, noun.NewKey(noun.VirtualNetworkKind, subscription, "rg1", "vn")); ok {
+		t.Error("there is a network while somebody holds them")
+	}
+	give()
+	if code := <-done; code != 201 {
+		t.Errorf("then: %d", code)
 	}
 }

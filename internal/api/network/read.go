@@ -42,8 +42,15 @@ func (a *API) state(r noun.Resource) string {
 }
 
 // view is what is shown of a resource beside its document.
-func (a *API) view(r *arm.Request, e entry) wire.View {
-	return wire.View{ETag: etag(e), State: a.state(*e.Value), Version: r.APIVersion, Links: a.links(*e.Value)}
+func (a *API) view(r *arm.Request, e entry) wire.View { return a.linker().view(r, e) }
+
+// view is view of one of several resources.
+func (l *linker) view(r *arm.Request, e entry) wire.View {
+	v := wire.View{ETag: etag(e), State: l.state(*e.Value), Version: r.APIVersion, Links: l.links(*e.Value)}
+	if e.Value.LoadBalancer != nil {
+		v.Balancer = l.balancerView(*e.Value)
+	}
+	return v
 }
 
 // render answers with a resource as it is now.
@@ -96,9 +103,9 @@ func (a *API) list(kind noun.Kind) arm.Handler {
 		if err != nil {
 			return nil, err
 		}
-		values := make([][]byte, 0, len(page))
+		values, links := make([][]byte, 0, len(page)), a.linker()
 		for _, e := range page {
-			body, err := wire.Render(*e.Value, a.view(r, e))
+			body, err := wire.Render(*e.Value, links.view(r, e))
 			if err != nil {
 				return nil, err
 			}

@@ -12,13 +12,12 @@ import (
 // checkReferences fails with Invalid, code InvalidResourceReference, unless what a
 // document names is there and stays, which the commit then depends on.
 func (a *API) checkReferences(e *edit, next noun.Resource, refs []wire.Reference) error {
-	public := map[noun.Key]bool{}
 	for _, ref := range refs {
 		if ref.To.Key == next.Key() {
 			continue // itself, checked when it was read
 		}
 		to, ok := store.Get(a.Store, store.Networks, ref.To.Key)
-		if !ok || to.Value.Deleting || to.Value.Location != next.Location || !has(*to.Value, ref.ID) {
+		if !ok || to.Value.Deleting || a.leaving(ref.To.Key) || to.Value.Location != next.Location || !has(*to.Value, ref.ID) {
 			return resource.Errorf(resource.Invalid, "InvalidResourceReference", "Resource %s referenced by resource %s was not found. "+
 				"Please make sure that the referenced resource exists, and that both resources are in the same region.", ref.ID, next.ID).At(ref.Path)
 		}
@@ -26,15 +25,17 @@ func (a *API) checkReferences(e *edit, next noun.Resource, refs []wire.Reference
 		if ref.To.Kind != noun.PublicAddressKind {
 			continue
 		}
-		if public[ref.To.Key] {
-			return errPublicInUse(next.ID.String(), ref, next.ID.String())
-		}
-		public[ref.To.Key] = true
 		if err := a.checkPublic(next, ref, *to.Value); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// leaving reports whether the group of a resource is being deleted.
+func (a *API) leaving(k noun.Key) bool {
+	g, ok := store.Get(a.Store, store.Groups, store.GroupKeyOf(k.Subscription, k.Group))
+	return !ok || g.Value.Deleting
 }
 
 // has reports whether the child that an id names is there, or true if it names
@@ -59,14 +60,10 @@ func (a *API) checkPublic(next noun.Resource, ref wire.Reference, public noun.Re
 	}
 	for _, by := range a.users(part{Key: ref.To.Key}) {
 		if !strings.EqualFold(by, next.ID.String()) && !strings.HasPrefix(strings.ToLower(by), next.ID.Key()+"/") {
-			return errPublicInUse(next.ID.String(), ref, by)
+			return resource.Errorf(resource.Invalid, "PublicIPAddressInUse", "Resource %s is referencing public IP address %s that is already allocated to resource %s.", next.ID, ref.ID, by).At(ref.Path)
 		}
 	}
 	return nil
-}
-
-func errPublicInUse(by string, ref wire.Reference, other string) error {
-	return resource.Errorf(resource.Invalid, "PublicIPAddressInUse", "Resource %s is referencing public IP address %s that is already allocated to resource %s.", by, ref.ID, other).At(ref.Path)
 }
 
 // checkLabel fails with Invalid, code DnsRecordInUse, if another public address of

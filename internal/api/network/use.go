@@ -71,6 +71,10 @@ func (a *API) users(of part) (all []string) {
 			}
 		}
 	}
+	if of.Kind == noun.PublicAddressKind || of.Kind == noun.NATGatewayKind {
+		slices.Sort(all) // no model names one
+		return slices.Compact(all)
+	}
 	for _, e := range store.All(a.Store, store.ScaleSets) {
 		for _, m := range a.models(*e.Value) {
 			for _, u := range usesOfModel(e.Value.ID.String(), m) {
@@ -98,7 +102,7 @@ func (a *API) holders(net noun.Resource) map[string][]string {
 	for _, e := range a.Store.Reserved(noun.AddressSpace(net.UID)) {
 		if r := e.Value; r.Set != "" {
 			if set, ok := a.Store.SetByUID(vmss.UID(r.Set)); ok {
-				out[r.Subnet] = append(out[r.Subnet], instanceID(*set.Value, vmss.InstanceID(r.Instance))+"/networkInterfaces/"+r.NIC+"/ipConfigurations/"+r.Config)
+				out[r.Subnet] = append(out[r.Subnet], cardID(*set.Value, *r).String())
 			}
 		}
 	}

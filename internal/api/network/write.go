@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -73,10 +74,10 @@ func (a *API) put(kind noun.Kind) arm.Handler {
 			if err != nil {
 				return err
 			}
-			view := a.view(r, at)
-			status := http.StatusOK
+			view, status := a.view(r, at), http.StatusOK
+			view.Fresh = addressOf(e.Value) != addressOf(&next)
 			if e.Value == nil {
-				status, view.Fresh = http.StatusCreated, true
+				status = http.StatusCreated
 			}
 			body, err := wire.Render(next, view)
 			resp = &arm.Response{Status: status, Body: body, Header: polling(r, op, false)}
@@ -84,6 +85,14 @@ func (a *API) put(kind noun.Kind) arm.Handler {
 		})
 		return resp, err
 	}
+}
+
+// addressOf is what is given out to a public address.
+func addressOf(r *noun.Resource) netip.Addr {
+	if r == nil || r.PublicAddress == nil {
+		return netip.Addr{}
+	}
+	return r.PublicAddress.Address
 }
 
 // accept checks a draft against everything else that there is, and plans what is
@@ -214,7 +223,7 @@ func (a *API) putChild(c collection) arm.Handler {
 			if err != nil {
 				return err
 			}
-			op, at, err := a.commit(ctx, r, e, next, task{vmss.OpPutNetwork, childID(next, c, child.Name)})
+			op, at, err := a.commit(ctx, r, e, next, task{vmss.OpPutNetwork, next.ID.Child(c.name, child.Name)})
 			if err != nil {
 				return err
 			}
@@ -227,14 +236,6 @@ func (a *API) putChild(c collection) arm.Handler {
 		})
 		return resp, err
 	}
-}
-
-// childID is the id of a child.
-func childID(of noun.Resource, c collection, name string) resource.ID {
-	id := of.ID
-	id.Types = append(id.Types[:1:1], c.name)
-	id.Names = append(id.Names[:1:1], name)
-	return id
 }
 
 func (a *API) deleteChild(c collection) arm.Handler {
@@ -257,7 +258,7 @@ func (a *API) deleteChild(c collection) arm.Handler {
 			if err != nil {
 				return err
 			}
-			op, _, err := a.commit(ctx, r, e, next, task{vmss.OpDeleteNetwork, childID(next, c, child.Name)})
+			op, _, err := a.commit(ctx, r, e, next, task{vmss.OpDeleteNetwork, next.ID.Child(c.name, child.Name)})
 			resp = &arm.Response{Status: http.StatusAccepted, Header: polling(r, op, true)}
 			return err
 		})

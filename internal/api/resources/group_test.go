@@ -130,3 +130,23 @@ func do(h http.Handler, method, target, body string) *httptest.ResponseRecorder 
 	h.ServeHTTP(w, r)
 	return w
 }
+
+func TestAGroupThatAnotherOneNeedsIsNotDeleted(t *testing.T) {
+	store := &memory{groups: map[string]resource.Group{}, ops: map[string]vmss.Operation{}}
+	api := &resources.API{Store: store, Subscription: resource.Subscription{ID: "S"}, Locations: []string{"local"},
+		Blocked: func(_, group string) error {
+			return resource.Errorf(resource.Conflict, "ResourceGroupDeletionBlocked", "%s is needed.", group)
+		}}
+	h, err := arm.NewServer(api.Routes(), open{}, open{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rg = "/subscriptions/s/resourcegroups/RG1?api-version=2021-04-01"
+	do(h, "PUT", rg, `{"location":"local"}`)
+	if w := do(h, "DELETE", rg, ""); w.Code != 409 || !strings.Contains(w.Body.String(), "ResourceGroupDeletionBlocked") || len(store.ops) != 0 {
+		t.Errorf("%d %s, operations %v", w.Code, w.Body, store.ops)
+	}
+	if w := do(h, "GET", rg, ""); !strings.Contains(w.Body.String(), `"Succeeded"`) {
+		t.Errorf("%s", w.Body)
+	}
+}

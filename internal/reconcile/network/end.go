@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -18,10 +19,8 @@ func (r *Reconciler) end(ctx context.Context, open []vmss.Operation, failed erro
 		return nil // somebody else was at it: it is tried again
 	}
 	var changes []store.Change
-	for _, op := range open {
-		if op.Kind == vmss.OpPutNetwork || failed != nil {
-			changes = append(changes, r.outcome(ctx, op, failed))
-		}
+	for _, op := range open { // deletes among them are of children, and were carried out with their parent
+		changes = append(changes, r.outcome(ctx, op, failed))
 	}
 	if len(changes) == 0 {
 		return nil
@@ -70,8 +69,35 @@ func (r *Reconciler) remove(ctx context.Context, e store.Entry[noun.Resource], o
 	for _, op := range open {
 		changes = append(changes, r.outcome(ctx, op, nil))
 	}
-	_, err = r.Store.Commit(ctx, changes...)
+	_, err = r.Store.Commit(ctx, append(changes, r.takeBack(res)...)...)
 	return err == nil, err
+}
+
+// takeBack takes the addresses of dynamic public addresses back that nothing uses
+// once the resource is gone.
+func (r *Reconciler) takeBack(gone noun.Resource) (changes []store.Change) {
+	used := map[noun.Key]bool{}
+	for _, e := range store.All(r.Store, store.Networks) {
+		if e.Value.UID != gone.UID {
+			for _, u := range noun.Uses(*e.Value) {
+				used[u.Of.Key] = true
+			}
+		}
+	}
+	for _, u := range noun.Uses(gone) {
+		e, ok := store.Get(r.Store, store.Networks, u.Of.Key)
+		if !ok || used[u.Of.Key] || e.Value.PublicAddress == nil || e.Value.PublicAddress.Static || !e.Value.PublicAddress.Address.IsValid() {
+			continue
+		}
+		used[u.Of.Key] = true // once
+		free, address := *e.Value, *e.Value.PublicAddress
+		name := address.Address.String()
+		address.Address = netip.Addr{}
+		free.PublicAddress = &address
+		changes = append(changes, store.Put(store.Networks, free.Key(), free, store.At(e.Revision)),
+			store.Delete(store.Reservations, noun.ReservationKey{Space: noun.PublicSpace, Name: name}, store.Any))
+	}
+	return changes
 }
 
 // forget drops what is remembered of a virtual network.

@@ -220,8 +220,19 @@ func TestADeletedNetworkGoesAfterItsInstances(t *testing.T) {
 	}
 }
 
+func TestADeletedChildEndsWithItsParent(t *testing.T) {
+	y := newYard(t)
+	op := y.ask(vmss.OpDeleteNetwork, id(noun.LoadBalancerKind, "lb").Child("inboundNatRules", "old"), "lb-uid")
+	y.reconcile(noun.LoadBalancerKind, "lb")
+	if _, ok := y.store.NetworkByUID("lb-uid"); !ok || y.status(op) != vmss.OperationSucceeded {
+		t.Errorf("the balancer is there: %v, the operation is %s", ok, y.status(op))
+	}
+}
+
 func TestADeletedBalancerFreesWhatItHad(t *testing.T) {
 	y := newYard(t)
+	public := noun.ReservationKey{Space: noun.PublicSpace, Name: "198.51.100.1"}
+	y.commit(store.Put(store.Reservations, public, noun.Reservation{By: id(noun.PublicAddressKind, "pip").Key()}))
 	held := noun.ReservationKey{Space: noun.AddressSpace(net), Name: "10.0.0.100"}
 	y.commit(store.Put(store.Reservations, held, noun.Reservation{By: id(noun.LoadBalancerKind, "lb").Child("frontendIPConfigurations", "fe").Key()}))
 	y.reconcile(noun.LoadBalancerKind, "lb")
@@ -230,6 +241,9 @@ func TestADeletedBalancerFreesWhatItHad(t *testing.T) {
 	going.Deleting = true
 	y.commit(store.Put(store.Networks, going.Key(), going))
 	y.reconcile(noun.LoadBalancerKind, "lb")
+	if pip, _ := y.store.NetworkByUID("pip-uid"); y.store.IsReserved(public) || pip.Value.PublicAddress.Address.IsValid() {
+		t.Errorf("its dynamic public address is still %v", pip.Value.PublicAddress)
+	}
 	if y.store.IsReserved(held) || len(y.on.nets[net].Services) != 0 {
 		t.Errorf("reserved %v, services %v", y.store.IsReserved(held), y.on.nets[net].Services)
 	}

@@ -46,8 +46,8 @@ type Facts struct {
 
 	StateErr error // why the state directory cannot be used
 
-	Taps, Namespaces, Rules error
-	Unasked                 bool // no right to try namespaces and rules
+	Taps, Namespaces, Rules, Networks error
+	Unasked                           bool // no right to try namespaces and rules
 
 	Programs map[string]error // that must be there
 	Accel    string           // that machines would run with
@@ -83,7 +83,7 @@ type Facts struct {
 func Judge(f Facts) []Check {
 	all := []Check{checkState(f)}
 	if !f.Simulated {
-		all = append(all, checkTaps(f), checkNamespaces(f), checkRules(f), checkPrograms(f), checkAccel(f))
+		all = append(all, checkTaps(f), checkNamespaces(f), checkRules(f), checkNetworks(f), checkPrograms(f), checkAccel(f))
 	}
 	return append(all, checkDisk(f), checkPort(f), checkClock(f), checkFiles(f), checkImages(f), checkVolumes(f), checkEtcd(f))
 }
@@ -136,6 +136,17 @@ func checkRules(f Facts) Check {
 		return Check{name, LevelFail, "The kernel does not take the rules.", f.Rules.Error()}
 	}
 	return ok(name, "The kernel took the rules, in a trial namespace.")
+}
+
+func checkNetworks(f Facts) Check {
+	const name = "virtual networks"
+	switch {
+	case f.Unasked, f.Namespaces != nil, f.Rules != nil:
+		return Check{name, LevelUnknown, "They could not be tried without network namespaces and nftables.", asRoot}
+	case f.Networks != nil:
+		return Check{name, LevelFail, "The kernel cannot carry virtual networks and load balancers.", f.Networks.Error()}
+	}
+	return ok(name, "Isolated ports, address translation and connection tracking work, in a trial namespace.")
 }
 
 func checkPrograms(f Facts) Check {

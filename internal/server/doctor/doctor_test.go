@@ -42,6 +42,7 @@ func TestChecksSayWhatIsWrongAndWhatToDo(t *testing.T) {
 		"not root":         {func(f *doctor.Facts) { f.Unasked, f.Namespaces = true, denied }, "network namespaces", doctor.LevelUnknown, []string{"root", "CAP_NET_ADMIN"}},
 		"not root, rules":  {func(f *doctor.Facts) { f.Unasked, f.Namespaces = true, denied }, "nftables", doctor.LevelUnknown, []string{"root"}},
 		"no namespaces":    {func(f *doctor.Facts) { f.Namespaces = errors.New("no space") }, "network namespaces", doctor.LevelFail, []string{"no space"}},
+		"no translation":   {func(f *doctor.Facts) { f.Networks = errors.New("load nft_nat") }, "virtual networks", doctor.LevelFail, []string{"load nft_nat"}},
 		"no nftables":      {func(f *doctor.Facts) { f.Rules = errors.New("load nf_tables") }, "nftables", doctor.LevelFail, []string{"load nf_tables"}},
 		"no qemu-img":      {func(f *doctor.Facts) { f.Programs = map[string]error{"qemu-img": fs.ErrNotExist} }, "QEMU", doctor.LevelFail, []string{"qemu-img", "apt install"}},
 		"others' disks":    {func(f *doctor.Facts) { f.VolumesErr = denied }, "managed disks", doctor.LevelUnknown, []string{"/x", "as the user"}},

@@ -28,6 +28,12 @@ func text(doc wire.Document, path ...string) string {
 	return s
 }
 
+// flag returns the boolean at a path, false if there is none.
+func flag(doc wire.Document, path ...string) bool {
+	b, _ := wire.Get(doc, path...).(bool)
+	return b
+}
+
 // number returns the whole number at a path.
 func number(doc wire.Document, path ...string) (n int, given bool) {
 	i, given := wire.Get(doc, path...).(int64)

@@ -1,7 +1,6 @@
 package network
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/muster-vm/muster/internal/arm/wire"
@@ -37,11 +36,6 @@ var kinds = map[network.Kind]*kind{
 	network.PublicAddressKind:    publicAddress,
 	network.NATGatewayKind:       natGateway,
 	network.LoadBalancerKind:     loadBalancer,
-}
-
-// Kinds lists the kinds that have a document, in the order of network.Kinds.
-func Kinds() []network.Kind {
-	return slices.DeleteFunc(network.Kinds(), func(k network.Kind) bool { return kinds[k] == nil })
 }
 
 // newKind makes a kind of its ledger. Its children are in the named arrays of its

@@ -283,6 +283,8 @@ func (b *balancerParser) frontends() {
 		f.Subnet = b.ref(c.props, "subnet", c.path, network.VirtualNetworkKind, "subnets")
 		if f.Subnet != (network.Ref{}) {
 			fill(c.props, "privateIPAddressVersion", "IPv4")
+		} else {
+			delete(c.props, "privateIPAddressVersion") // Azure does not show it of public frontends, even where it was given
 		}
 		b.address(c, &f)
 		b.out.Frontends = append(b.out.Frontends, f)
@@ -512,10 +514,4 @@ func (b *balancerParser) lists() {
 			delete(b.props, list)
 		}
 	}
-}
-
-// flag returns the boolean at a path, false if there is none.
-func flag(doc wire.Document, path ...string) bool {
-	b, _ := wire.Get(doc, path...).(bool)
-	return b
 }

@@ -19,7 +19,7 @@ var portsSchema = wire.MustParseLedger(portsLedger)
 // PortQuery is the body of queryInboundNatRulePortMapping: it asks for the ports of
 // one member of a pool, by its IP configuration or by its address.
 type PortQuery struct {
-	Card    string // id of the IP configuration; empty if the address is given
+	Card    resource.ID // zero if the address is given
 	Address netip.Addr
 }
 
@@ -36,7 +36,8 @@ func ParsePortQuery(body []byte) (PortQuery, error) {
 	case (card == "") == (address == ""):
 		p.Add(wire.InvalidParameter, "ipConfiguration.id", "Name the member either by ipConfiguration.id or by ipAddress.")
 	case card != "":
-		q.Card = card
+		q.Card, err = resource.ParseID(card)
+		p.AddFrom(err, "ipConfiguration.id")
 	default:
 		if q.Address, err = netip.ParseAddr(address); err != nil || !q.Address.Is4() {
 			p.Add("InvalidIPAddressFormat", "ipAddress", "'%.64s' is not an IPv4 address.", address)
@@ -48,12 +49,12 @@ func ParsePortQuery(body []byte) (PortQuery, error) {
 // RenderPorts writes the answer to a query about a pool, by its name in any letter
 // case. It fails with NotFound if the member has no port there; a member by its
 // address is found where the view says the addresses of cards.
-func RenderPorts(r network.Resource, v View, pool string, q PortQuery) ([]byte, error) {
-	found := mappings(r, v.Ports, strings.ToLower(pool), func(has CardPort) bool {
-		if q.Card == "" {
+func RenderPorts(r network.Resource, v BalancerView, pool string, q PortQuery) ([]byte, error) {
+	found := mappings(r, v, strings.ToLower(pool), func(has CardPort) bool {
+		if q.Card.IsZero() {
 			return has.Address == q.Address
 		}
-		return strings.EqualFold(has.Card, q.Card)
+		return has.Card.Equal(q.Card)
 	})
 	if found == nil {
 		return nil, resource.Errorf(resource.NotFound, "BackendAddressNotFound", "The member that was asked for has no port of an inbound NAT rule over backend address pool '%s' of load balancer %s.", pool, r.ID.Name())
@@ -70,12 +71,12 @@ type portMapping struct {
 }
 
 // mappings returns the ports of the rules over a pool that are some member's.
-func mappings(r network.Resource, ports map[string][]CardPort, pool string, its func(CardPort) bool) (all []portMapping) {
+func mappings(r network.Resource, v BalancerView, pool string, its func(CardPort) bool) (all []portMapping) {
 	for _, rule := range r.LoadBalancer.NATRules {
 		if rule.Pool != pool {
 			continue
 		}
-		for _, has := range ports[strings.ToLower(rule.Name)] {
+		for _, has := range v.Ports[strings.ToLower(rule.Name)] {
 			if its(has) {
 				all = append(all, portMapping{rule.Name, rule.Protocol, has.Port, rule.BackendPort})
 			}

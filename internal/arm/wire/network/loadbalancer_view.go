@@ -10,13 +10,21 @@ import (
 
 	"github.com/muster-vm/muster/internal/arm/wire"
 	"github.com/muster-vm/muster/internal/network"
+	"github.com/muster-vm/muster/internal/resource"
 )
+
+// BalancerView is what answers show of a load balancer beside its document. Names
+// are in lower case.
+type BalancerView struct {
+	Members map[string][]resource.ID // ids of the IP configurations in each backend pool, in the order in which they are shown
+	Ports   map[string][]CardPort    // what each NAT pool, and each NAT rule over a pool, gave out; likewise
+}
 
 // CardPort is a frontend port that one card has, or one address that a pool lists.
 type CardPort struct {
 	Port    uint16
-	Card    string     // id of the IP configuration; empty for an address that a pool lists
-	Address netip.Addr // of the card, or the one that is listed
+	Card    resource.ID // of the IP configuration; zero for an address that a pool lists
+	Address netip.Addr  // of the card, or the one that is listed
 }
 
 // The api-versions from which on answers have members.
@@ -85,32 +93,24 @@ func (s balancerShow) natRules() {
 	for i, pool := range objects(s.props, natPoolList) {
 		p := s.LoadBalancer.NATPools[i]
 		of := sub(pool, "properties")
-		for _, has := range s.view.Ports[strings.ToLower(p.Name)] {
-			props := wire.Document{"frontendPort": int64(has.Port), "backendIPConfiguration": wire.Document{"id": has.Card}}
+		for _, has := range s.view.Balancer.Ports[strings.ToLower(p.Name)] {
+			props := wire.Document{"frontendPort": int64(has.Port), "backendIPConfiguration": wire.Document{"id": has.Card.String()}}
 			for _, same := range []string{"frontendIPConfiguration", "backendPort", "enableFloatingIP", "idleTimeoutInMinutes", "protocol", "enableDestinationServiceEndpoint", "enableTcpReset", "allowBackendPortConflict"} {
 				props[same] = of[same]
 			}
-			_, instance, _ := splitCard(has.Card)
-			rules = append(rules, wire.Document{"name": p.Name + "." + instance, "properties": props})
+			rules = append(rules, wire.Document{"name": generatedName(p, has), "properties": props})
 		}
 	}
 	s.props[natRuleList] = rules
 }
 
-// splitCard splits the id of a card at the number of its instance, which is empty if
-// there is none.
-func splitCard(id string) (set, instance, card string) {
-	set, rest, _ := strings.Cut(id, "/virtualMachines/")
-	instance, card, _ = strings.Cut(rest, "/")
-	return set, instance, card
-}
-
-// byInstance orders ids of cards: those of one set by the number of the instance.
-func byInstance(a, b string) int {
-	set, instance, card := splitCard(a)
-	otherSet, otherInstance, otherCard := splitCard(b)
-	return cmp.Or(cmp.Compare(set, otherSet), cmp.Compare(len(instance), len(otherInstance)),
-		cmp.Compare(instance, otherInstance), cmp.Compare(card, otherCard))
+// generatedName is what the rule of a NAT pool for a card is called: pool.instance.
+func generatedName(p network.NATPool, has CardPort) string {
+	instance := ""
+	if i := slices.IndexFunc(has.Card.Types, func(t string) bool { return strings.EqualFold(t, "virtualMachines") }); i >= 0 {
+		instance = has.Card.Names[i]
+	}
+	return p.Name + "." + instance
 }
 
 func (s balancerShow) frontends() {
@@ -165,11 +165,11 @@ func (s balancerShow) members(name string, pool, props wire.Document) {
 		s.portsOf(name, listed, func(has CardPort) bool { return has.Address.IsValid() && has.Address.String() == listed["ipAddress"] })
 		show(doc, text(doc, "name"))
 	}
-	for _, card := range slices.SortedFunc(slices.Values(s.view.Links[Link{strings.ToLower(poolList) + "/" + name, "backendIPConfigurations"}]), byInstance) {
-		member := wire.Document{"networkInterfaceIPConfiguration": wire.Document{"id": card}}
-		s.portsOf(name, member, func(has CardPort) bool { return strings.EqualFold(has.Card, card) })
+	for _, card := range s.view.Balancer.Members[name] {
+		member := wire.Document{"networkInterfaceIPConfiguration": wire.Document{"id": card.String()}}
+		s.portsOf(name, member, func(has CardPort) bool { return !has.Card.IsZero() && has.Card.Equal(card) })
 		show(wire.Document{"properties": member}, guid(id, card))
-		cards = append(cards, wire.Document{"id": card})
+		cards = append(cards, wire.Document{"id": card.String()})
 	}
 	if delete(props, "loadBalancerBackendAddresses"); s.SKU != network.Basic {
 		props["loadBalancerBackendAddresses"] = append([]any{}, addresses...)
@@ -182,7 +182,7 @@ func (s balancerShow) members(name string, pool, props wire.Document) {
 // portsOf shows the ports that a member of a pool has of the NAT rules over it.
 func (s balancerShow) portsOf(pool string, member wire.Document, its func(CardPort) bool) {
 	var all []any
-	for _, m := range mappings(s.Resource, s.view.Ports, pool, its) {
+	for _, m := range mappings(s.Resource, s.view.Balancer, pool, its) {
 		all = append(all, wire.Document{"inboundNatRuleName": m.Rule, "frontendPort": int64(m.FrontendPort), "backendPort": int64(m.BackendPort)})
 	}
 	if all != nil {
@@ -191,8 +191,8 @@ func (s balancerShow) portsOf(pool string, member wire.Document, its func(CardPo
 }
 
 // guid names a member of a pool, which has no name of its own: always the same.
-func guid(pool, card string) string {
-	sum := sha256.Sum256([]byte(strings.ToLower(pool + "\n" + card)))
+func guid(pool string, card resource.ID) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(pool) + "\n" + card.Key()))
 	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80 // version 8: of the maker's own kind
 	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[0:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 }

@@ -19,13 +19,12 @@ const (
 type View struct {
 	ETag    string // a GUID; children have that of their parent
 	State   string // of the resource and its children
-	Fresh   bool   // it is being made: Azure does not show a public address yet
+	Fresh   bool   // its public address was given out just now: Azure does not show it yet
 	Version string // api-version of the request
 	// Links are the ids of what refers to the resource and its children, sorted.
 	Links map[Link][]string
-	// Ports are what each NAT pool of a load balancer, and each NAT rule over a pool,
-	// gave out, by its name in lower case and in the order of ports.
-	Ports map[string][]CardPort
+	// Balancer is what is found of a load balancer.
+	Balancer BalancerView
 }
 
 // Link is a member that shows who refers to a resource or a child of it, such as

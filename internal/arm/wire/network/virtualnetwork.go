@@ -34,6 +34,9 @@ func parseVirtualNetwork(p *parser, out *network.Resource) {
 		p.AddFrom(err, fmt.Sprintf("properties.addressSpace.addressPrefixes[%d]", i))
 		v.Prefixes = append(v.Prefixes, prefix)
 	}
+	if options, given := p.props["dhcpOptions"].(map[string]any); given {
+		fill(options, "dnsServers", []any{})
+	}
 	for i, s := range texts(p.props, "dhcpOptions", "dnsServers") {
 		a, err := netip.ParseAddr(s)
 		if err != nil || !a.Is4() {

@@ -311,12 +311,16 @@ func (f *Fabric) Close() error {
 	f.closed = true
 	all := slices.Collect(maps.Values(f.networks))
 	f.mu.Unlock()
+	var stopping sync.WaitGroup
 	for _, v := range all {
-		v.mu.Lock()
-		v.stop()
-		v.gone = true
-		v.mu.Unlock()
+		stopping.Go(func() {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.stop()
+			v.gone = true
+		})
 	}
+	stopping.Wait()
 	err := f.conn.Close()
 	f.serve.Wait()
 	f.leave()

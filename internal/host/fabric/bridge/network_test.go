@@ -150,6 +150,27 @@ func TestNamesAreOfTheirNetworkOnly(t *testing.T) {
 	}
 }
 
+// TestOtherNamesAreAskedInTheHostsNetwork has a resolver on the host's loopback.
+func TestOtherNamesAreAskedInTheHostsNetwork(t *testing.T) {
+	resolver := netip.MustParseAddr("127.0.0.53")
+	f := openFabric(t, Options{Name: "a", Resolvers: []netip.Addr{resolver}})
+	l, err := net.ListenPacket("udp4", net.JoinHostPort(resolver.String(), "53"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, done := make(chan struct{}), make(chan struct{})
+	s := &dns.Server{PacketConn: l, NotifyStartedFunc: func() { close(started) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, m *dns.Msg) {
+		w.WriteMsg(new(dns.Msg).SetRcode(m, dns.RcodeNotAuth)) //nolint:errcheck // the asker checks
+	})}
+	go func() { defer close(done); s.ActivateAndServe() }() //nolint:errcheck // likewise
+	<-started
+	defer func() { s.Shutdown(); <-done }() //nolint:errcheck // likewise
+	g := bootNetwork(t, f, plan(red, map[string]string{"p0": "10.1.1.4"}))
+	if r := g["p0"].ask("elsewhere.example.", dns.TypeA); r.Rcode != dns.RcodeNotAuth {
+		t.Errorf("got %v, want the answer of the host's resolver", r)
+	}
+}
+
 func TestGuestsOfANetworkReachEachOther(t *testing.T) {
 	f := openFabric(t, Options{Name: "a"})
 	g := bootNetwork(t, f, plan(red, map[string]string{"p0": "10.1.1.4", "p1": "10.1.1.5", "p2": "10.1.2.4"}))
@@ -312,6 +333,14 @@ func TestPublicAddressesLeaveAsTheOutsideRoutesThem(t *testing.T) {
 			}
 			if who := <-visitors; who != want {
 				t.Errorf("the outside saw %s, want %s", who, want)
+			}
+			other := bootNetwork(t, f, withPublic(plan(blue, map[string]string{"p1": "10.1.1.4"}), "p1", public.Next()))["p1"]
+			at, visitors = listen(t, other.ns, "0.0.0.0")
+			if err := g["p0"].say(t.Context(), public.Next().String(), portOf(at)); err != nil {
+				t.Fatal(err)
+			}
+			if who := <-visitors; who != public {
+				t.Errorf("another network saw %s, want %s", who, public)
 			}
 		})
 	}

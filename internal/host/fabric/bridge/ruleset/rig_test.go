@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,8 @@ type rig struct {
 	testing.TB
 	net, outside netns.NsHandle
 	guests       map[netip.Addr]netns.NsHandle
+	nft          *nftables.Conn
+	chains       []*nftables.Chain // that may drop
 }
 
 var names = Names{
@@ -56,6 +59,10 @@ func newRig(t testing.TB, p network.Program) *rig {
 	}
 	r := &rig{TB: t, guests: map[netip.Addr]netns.NsHandle{}}
 	r.net, r.outside = r.namespace(), r.namespace()
+	var err error
+	r.nft, err = nftables.New(nftables.WithNetNSFd(int(r.net)), nftables.AsLasting())
+	r.check(err)
+	t.Cleanup(func() { r.nft.CloseLasting() })
 	r.inside(r.net, func() error {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = names.Uplink
@@ -151,6 +158,11 @@ func (r *rig) load(p network.Program) {
 	tables, err := Tables(p, names)
 	r.check(err)
 	r.inside(r.net, func() error { return Load(tables) })
+	all, err := r.nft.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	r.check(err)
+	r.chains = slices.DeleteFunc(all, func(ch *nftables.Chain) bool {
+		return ch.Name == "sources" // the library cannot read directions of connections back
+	})
 	r.inside(r.outside, func() error {
 		link, err := netlink.LinkByName("eth0")
 		for _, a := range append(publics(p), network.HostAddress) {
@@ -245,36 +257,20 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 32)}
 }
 
-// dropped returns how many packets the rules of the tables have dropped.
+// dropped returns how many packets the rules of the main table have dropped.
 func (r *rig) dropped() (n uint64) {
 	r.Helper()
-	r.inside(r.net, func() error {
-		c, err := nftables.New()
-		if err != nil {
-			return err
-		}
-		chains, err := c.ListChains()
-		if err != nil {
-			return err
-		}
-		for _, ch := range chains {
-			if ch.Table.Name != prefix || ch.Name == "sources" {
-				continue // the library cannot read directions of connections back
-			}
-			rules, err := c.GetRules(ch.Table, ch)
-			if err != nil {
-				return err
-			}
-			for _, rule := range rules {
-				for _, e := range rule.Exprs {
-					if counter, ok := e.(*expr.Counter); ok {
-						n += counter.Packets
-					}
+	for _, ch := range r.chains {
+		rules, err := r.nft.GetRules(ch.Table, ch)
+		r.check(err)
+		for _, rule := range rules {
+			for _, e := range rule.Exprs {
+				if counter, ok := e.(*expr.Counter); ok {
+					n += counter.Packets
 				}
 			}
 		}
-		return nil
-	})
+	}
 	return n
 }
 
