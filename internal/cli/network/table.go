@@ -153,7 +153,7 @@ var balancerColumns = columns{resourceName, resourceGroup, location, sku,
 	}},
 	{"Members", func(r any) string {
 		return join(items(r, "backendAddressPools"), func(p any) string {
-			return fmt.Sprintf("%s=%d", word(p, "name"), len(items(p, "backendIPConfigurations"))+len(items(p, "loadBalancerBackendAddresses")))
+			return fmt.Sprintf("%s=%d", word(p, "name"), max(len(items(p, "backendIPConfigurations")), len(items(p, "loadBalancerBackendAddresses"))))
 		})
 	}}, state}
 
