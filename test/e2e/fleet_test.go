@@ -232,39 +232,3 @@ func azStory(t *testing.T, s *server, key string) {
 		s.guest("web", id)
 	}
 }
-
-// TestAKilledServerFindsItsMachinesAgain kills the server in the middle of a
-// scale-out. What ran is not disturbed, nothing is doubled, and the fleet
-// converges after the restart.
-func TestAKilledServerFindsItsMachinesAgain(t *testing.T) {
-	s := newServer(t, "qemu", "")
-	s.do("PUT", "/resourceGroups/lab", map[string]any{"location": "local"})
-	s.do("PUT", sets+"web", web(1, "", ""))
-	before := s.guest("web", "0")
-	old := s.machines()
-
-	status, _, answer := s.call("PUT", sets+"web", map[string]any{"location": "local", "sku": map[string]any{"name": "Muster_T1", "capacity": 3}})
-	if status != http.StatusOK {
-		t.Fatalf("scale: %d %v", status, answer)
-	}
-	s.eventually("the scale-out to begin", func() bool { return len(s.machines()) > len(old) })
-	s.kill()
-	s.start()
-	s.eventually("the fleet to converge", func() bool {
-		_, _, set := s.call("GET", sets+"web", nil)
-		state := set["properties"].(map[string]any)["provisioningState"]
-		if state == "Failed" {
-			t.Fatalf("the scale-out failed\n%s", s.log())
-		}
-		return state == "Succeeded"
-	})
-	if now := s.machines(); len(now) != 3 || !slices.Contains(now, old[0]) {
-		t.Errorf("machines %v before the crash, %v after; want the same one and two more", old, now)
-	}
-	if after := s.guest("web", "0"); after["boot"] != before["boot"] {
-		t.Error("the running machine was disturbed")
-	}
-	for _, id := range []string{"1", "2"} {
-		s.guest("web", id)
-	}
-}
