@@ -37,7 +37,7 @@ type target struct {
 // targets in the order of the report. Those on 100,000 instances share a fleet.
 var targets = []target{
 	{"P1", (*bench).coldStart}, {"P3", (*bench).scaleOut}, {"P4", (*bench).memory}, {"P5", (*bench).page},
-	{"P6", (*bench).wholeList}, {"P10", (*bench).restart}, {"P12", (*bench).getRate},
+	{"P6", (*bench).wholeList}, {"P10", (*bench).restart}, {"P11", (*bench).forwarding}, {"P12", (*bench).getRate},
 	{"probes", (*bench).probes},
 }
 
@@ -69,6 +69,9 @@ func run() int {
 	defer stop()
 	if port := os.Getenv(probeEnv); port != "" {
 		return probeOnly(ctx, port)
+	}
+	if role := os.Getenv(roleEnv); role != "" {
+		return play(ctx, role, flag.Args())
 	}
 	if b.dir == "" {
 		return enclose(ctx)

@@ -67,12 +67,10 @@ func (b *builder) filter() {
 
 	// Security groups of who sends see the address that was called, so that they
 	// come before it is translated. A packet in the midst of a connection that is
-	// not known, or not any more, ends it.
-	b.base("early", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, strayAt,
-		rule(established, accept),
+	// not known, or not any more, ends it. Chains of this type see the first packet
+	// of a flow only, and cost the others nothing.
+	b.base("begin", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, beginAt,
 		rule(in("lo"), accept),
-		rule(notIPv4, drop),
-		rule(invalid, drop),
 		rule(uplink, b.space(source), drop),
 		rule(uplink, b.space(destination), drop),
 		rule(guests, midstream, reset),
@@ -82,8 +80,10 @@ func (b *builder) filter() {
 		rule(guests, jump("depart")),
 	)
 	b.base("input", nftables.ChainTypeFilter, nftables.ChainHookInput, filterAt,
-		rule(in("lo"), accept),
 		rule(established, accept),
+		rule(in("lo"), accept),
+		rule(notIPv4, drop),
+		rule(invalid, drop),
 		rule(guests, udpTo(67), accept),
 		rule(guests, destination, host, part{layer4(1)}, isIn(transports), toPort, part{equal(bigEndian(53))}, accept),
 		rule(guests, destination, isIn("gateways"), echo, accept),
@@ -92,6 +92,8 @@ func (b *builder) filter() {
 	)
 	b.base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, filterAt,
 		rule(established, accept),
+		rule(notIPv4, drop),
+		rule(invalid, drop),
 		rule(guests, destination, within(linkLocal), drop),
 		rule(guests, destination, host, drop),
 		rule(uplink, unmarked(markBalanced|markCard), drop), // private addresses cannot be called from outside

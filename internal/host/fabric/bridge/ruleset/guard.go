@@ -59,6 +59,7 @@ func guardTable(p network.Program, n Names) (Table, error) {
 	return Table{family: nftables.TableFamilyBridge, name: prefix, sets: []set{macs, guests, forwarders}, chains: []chain{{
 		name: "prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: rawAt, drops: true,
 		rules: [][]expr.Any{
+			rule(ether(unix.ETH_P_IP), protocol(unix.IPPROTO_TCP), port, etherSource, ipSource, isIn("guests"), accept), // what is most
 			rule(port, etherSource, notIn("macs"), drop),
 			rule(ether(unix.ETH_P_IP), udpFrom(67), drop), // no DHCP servers among the guests
 			rule(ether(unix.ETH_P_IP), port, etherSource, ipSource, isIn("guests"), accept),

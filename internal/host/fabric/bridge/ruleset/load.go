@@ -97,6 +97,9 @@ func (t Table) add(c *nftables.Conn, old map[string][]nftables.SetElement) error
 	sets := slices.Clone(t.sets)
 	for i := range sets {
 		sets[i].Table, sets[i].ID = table, uint32(i+1)
+		if !t.lasting && !sets[i].Interval {
+			sets[i].Size = uint32(len(sets[i].elements)) // lets the kernel take a table that need not grow
+		}
 		if err := c.AddSet(&sets[i].Set, nil); err != nil {
 			return err
 		}

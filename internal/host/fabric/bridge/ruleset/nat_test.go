@@ -282,6 +282,9 @@ func TestIdleFlowsAreForgottenWhenTheRuleSays(t *testing.T) {
 			entries, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
 			n := 0
 			for _, e := range entries {
+				if e.Mark == 0 {
+					continue // a bridge says which groups it is in
+				}
 				want := uint32(4 * 60)
 				if e.Forward.DstPort == 50000 {
 					want = 5 * 60

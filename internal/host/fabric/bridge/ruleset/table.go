@@ -56,9 +56,8 @@ const prefix = "muster"
 
 // Priorities of chains in a hook. Connection tracking has -200.
 const (
-	beforeStray  = -160
-	strayAt      = -150
-	beforeNAT    = -110
+	countAt      = -120
+	beginAt      = -110
 	destinations = -100
 	filterAt     = 0
 	afterFilter  = 10

@@ -92,7 +92,7 @@ func flowTable(p network.Program) Table {
 	called := part{&expr.Ct{Key: expr.CtKeyDST, Register: 1}} // of the original direction
 	port := part{layer4(second), &expr.Ct{Key: expr.CtKeyPROTODST, Register: third}}
 	t.chains = append(t.chains,
-		chain{name: "syns", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeStray, rules: [][]expr.Any{
+		chain{name: "syns", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, priority: countAt, rules: [][]expr.Any{
 			rule(syn, frontend, isIn(synPorts), accept),
 			rule(syn, destination, isIn(synAddresses), accept),
 		}},
@@ -109,8 +109,7 @@ func flowTable(p network.Program) Table {
 // timeouts adds an object for each idle timeout, and the chain that gives a new
 // flow that of its frontend port.
 func (t *Table) timeouts(all []front) {
-	idle := chain{name: "idle", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: beforeNAT,
-		rules: [][]expr.Any{rule(established, accept)}}
+	idle := chain{name: "idle", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, priority: countAt + 1}
 	ports, addresses := map[string][]nftables.SetElement{}, map[string][]nftables.SetElement{}
 	objects := map[string]object{}
 	for _, f := range all {
