@@ -72,7 +72,7 @@ func (b *builder) filter() {
 	b.base("begin", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, beginAt,
 		rule(in("lo"), accept),
 		rule(uplink, b.space(source), drop),
-		rule(uplink, b.space(destination), drop),
+		rule(uplink, b.space(destination), drop), // private addresses cannot be called from outside
 		rule(guests, midstream, reset),
 		rule(midstream, destination, isIn(frontends), reset),
 		rule(midstream, drop),
@@ -96,7 +96,6 @@ func (b *builder) filter() {
 		rule(invalid, drop),
 		rule(guests, destination, within(linkLocal), drop),
 		rule(guests, destination, host, drop),
-		rule(uplink, unmarked(markBalanced|markCard), drop), // private addresses cannot be called from outside
 		rule(outAny(bridges), jump("arrive")),
 		rule(guests, out(b.n.Uplink), source, isIn("blocked"), drop),
 		rule(guests, out(b.n.Uplink), b.space(destination), drop),

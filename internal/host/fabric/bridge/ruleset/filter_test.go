@@ -228,3 +228,39 @@ func TestOtherTablesAreNotTouched(t *testing.T) {
 		return err
 	})
 }
+
+func TestNobodyOutsideCallsAsOneOfTheNetwork(t *testing.T) {
+	p := farm(0)
+	r := newRig(t, p)
+	liar := netip.MustParseAddr("10.0.0.77")
+	r.guests[liar] = r.outside
+	r.inside(r.outside, func() error { return configure("lo", netip.PrefixFrom(liar, 32), netip.Addr{}) })
+	f := flow(network.UDP, liar, shared.String()+":80")
+	if r.begin(f) || p.Decide(f).Allowed {
+		t.Error("the outside may call from an address of the network")
+	}
+}
+
+func TestAForwarderSendsWhatOthersGaveIt(t *testing.T) {
+	p := farm()
+	p.Cards[3].Forwarding = true
+	r := newRig(t, p)
+	foreign := netip.MustParseAddr("172.20.0.1")
+	r.inside(r.at(worker(3)), func() error { // which asks for the gateway in its own name, as for what it forwards
+		return errors.Join(setting("ipv4/conf/all/arp_announce", "2"), configure("lo", netip.PrefixFrom(foreign, 32), netip.Addr{}))
+	})
+	var heard *net.UDPConn
+	r.inside(r.at(worker(1)), func() (err error) {
+		heard, err = net.ListenUDP("udp4", &net.UDPAddr{Port: 2000})
+		return err
+	})
+	defer heard.Close()
+	r.guests[foreign] = r.guests[worker(3)]
+	c := r.open(flow(network.UDP, foreign, worker(1).String()+":2000"))
+	_, err := c.Write([]byte("x"))
+	r.check(errors.Join(err, heard.SetDeadline(time.Now().Add(patience))))
+	_, from, err := heard.ReadFromUDPAddrPort(make([]byte, 10))
+	if r.check(err); from.Addr() != foreign {
+		t.Errorf("it comes from %s, want %s", from, foreign)
+	}
+}
