@@ -96,6 +96,9 @@ func TestVerdictsNameTheRuleThatDecides(t *testing.T) {
 		{flow(TCP, "10.0.0.4:999", "10.0.0.77:80"), "denied route "},
 		{flow(UDP, "10.0.1.4:999", "168.63.129.16:53"), "allowed"},
 		{flow(TCP, "10.0.1.4:999", "168.63.129.16:80"), "denied route "},
+		{flow(ICMP, "10.0.1.4:0", "10.0.1.1:0"), "allowed"},
+		{flow(TCP, "10.0.1.4:999", "10.0.1.1:22"), "denied route "},
+		{flow(TCP, "198.51.100.99:999", "10.0.1.100:8081"), "denied route "},
 	} {
 		v := Compile(town()).Decide(tt.flow)
 		got := map[bool]string{true: "allowed", false: "denied"}[v.Allowed]

@@ -68,17 +68,17 @@ func (d *decision) decide(f Flow) bool {
 	if !inside && d.holds(f.From.Addr()) {
 		return d.no(StageRoute, fmt.Sprintf("nobody in the virtual network has the address %s", f.From.Addr()))
 	}
-	if sends && f.To.Addr() == HostAddress {
-		if f.Protocol.HasPorts() && f.To.Port() == resolverPort {
-			return true
-		}
-		return d.no(StageRoute, "guests reach the resolver at the platform's address, and nothing else there")
+	if sends && (f.To.Addr() == HostAddress || d.gateway(f.To.Addr())) {
+		return d.callPlatform(f)
 	}
 	if sends && !d.passes(StageOutbound, from.Out, f) {
 		return false
 	}
 	if !d.balance(&f) {
 		return false
+	}
+	if !inside && d.forward && !d.public.IsValid() {
+		return d.no(StageRoute, "internal frontends are not reachable from outside of the virtual network")
 	}
 	d.v.To = f.To
 	to, receives := d.card(f.To.Addr())
@@ -93,6 +93,19 @@ func (d *decision) decide(f Flow) bool {
 		return d.no(StageRoute, fmt.Sprintf("%s is no address of the virtual network", f.To.Addr()))
 	}
 	return d.leave(from)
+}
+
+// gateway reports whether an address is that of a subnet's gateway.
+func (d *decision) gateway(a netip.Addr) bool {
+	return slices.ContainsFunc(d.Subnets, func(s SubnetProgram) bool { return Gateway(s.Prefix) == a })
+}
+
+// callPlatform judges what a guest may ask its platform.
+func (d *decision) callPlatform(f Flow) bool {
+	if f.Protocol == ICMP || f.To.Addr() == HostAddress && f.Protocol.HasPorts() && f.To.Port() == resolverPort {
+		return true
+	}
+	return d.no(StageRoute, "guests reach the resolver at the platform's address, and nothing else of it")
 }
 
 // resolverPort is that of DNS, which security groups do not forbid.
