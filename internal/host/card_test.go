@@ -35,14 +35,7 @@ type wired struct {
 	ports   map[string]fabric.Port // that are attached in a virtual network
 	flows   map[netip.Addr]int
 	cut     []netip.Addr
-	unused
 }
-
-// unused are the methods of fabric.Networks that the host does not call.
-type (
-	unused   struct{ networks }
-	networks interface{ fabric.Networks }
-)
 
 var _ fabric.Networks = (*wired)(nil)
 
