@@ -36,6 +36,9 @@ func openQEMU(ctx context.Context, c Config, images *image.Catalogue, volumes qe
 	if err != nil {
 		return HostPart{}, nil, err
 	}
+	if missing := bridge.Probe().Networks; missing != nil { // the default network works without
+		log.WarnContext(ctx, "virtual networks and load balancers will not work on this host", "reason", missing)
+	}
 	closers := []func(){func() {
 		if err := fabric.Close(); err != nil {
 			log.WarnContext(ctx, "close the network", "err", err)
