@@ -141,6 +141,30 @@ func TestMembersThatAreSickOrLeaveTakeNoNewFlows(t *testing.T) {
 	}
 }
 
+func TestMembersSayWhyTheyTakeNoNewFlows(t *testing.T) {
+	w := town()
+	w.Ports[0].Leaving = true
+	w.Groups[nsgWeb] = SecurityGroup{Rules: []Rule{{Name: "no-probes", Priority: 100, Direction: Inbound, Access: Deny, Protocol: AnyProtocol, Source: Peer{Tags: []Tag{TagLoadBalancer}}, Destination: Peer{Any: true}}}}
+	probed := func(t Target) Probed {
+		return Probed{Known: t.Address != w.Ports[1].Address, Reason: "no answer within 5s"}
+	}
+	var got []string
+	for _, m := range Compile(w).Memberships("u-lb", probed) {
+		got = append(got, m.Instance+" "+string(m.State)+" "+m.Reason)
+	}
+	want := []string{"web_1 Unknown It was not asked yet.",
+		"web_2 Down no answer within 5s: the rule no-probes of security group web denies the probe, which comes from the service tag AzureLoadBalancer (168.63.129.16)",
+		"web_0 Leaving The instance goes down: it gets no new connections, and those that it has go on until they end or their time is over."}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for _, m := range Compile(w).Memberships("u-ilb", probed) {
+		if m.State == MemberUp && m.Reason != "The rule has no probe: every member counts as well." {
+			t.Errorf("without a probe: %+v", m)
+		}
+	}
+}
+
 func TestWaysOutComeInAzuresOrder(t *testing.T) {
 	w := town()
 	out := func() Egress { return Compile(w).Egress[0] }

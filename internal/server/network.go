@@ -71,6 +71,14 @@ func (p Parts) networks() (fabric.Networks, bool) {
 	return carrier, ok
 }
 
+// members returns how the members of a load balancer do.
+func (p *Plane) members(key noun.Key) ([]noun.Membership, error) {
+	if p.nets.Reconciler == nil {
+		return nil, nil
+	}
+	return p.nets.Members(key)
+}
+
 // program returns what the packets of a virtual network may do.
 func (p *Plane) program(key noun.Key) (noun.Program, error) {
 	if p.nets.Reconciler == nil {

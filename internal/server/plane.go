@@ -239,7 +239,7 @@ func (p *Plane) wireAPI(parts Parts) (http.Handler, error) {
 	}
 	rm.Blocked, sets.HoldNetworks = nets.CheckGroup, nets.Hold
 	p.ways = fleet.NewStreams(guests{p.hosts}, parts.Log)
-	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways, Program: p.program}
+	own := &fleet.API{Store: p.store, Explain: explainer.Explain, Set: sets.ScaleSet, Prices: parts.Prices, Streams: p.ways, Program: p.program, Members: p.members}
 	measured := &insights.API{Store: p.store, Metrics: p.meters, Set: sets.ScaleSet, Balancer: p.balancer}
 	routes := slices.Concat(rm.Routes(), sets.Routes(), nets.Routes(), own.Routes(), measured.Routes(), publicRoutes(parts), p.metricsRoutes(parts))
 	handler, err := arm.NewServer(routes, parts.Identity, parts.Identity, parts.Log)

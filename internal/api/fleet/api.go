@@ -22,7 +22,7 @@ const Namespace = "Muster.Fleet"
 // Versions are the api-versions of the namespace, newest first.
 var Versions = []string{"2026-11-01"}
 
-// API answers for the namespace. All members but Prices, Streams and Program are
+// API answers for the namespace. All members but Prices, Streams, Members and Program are
 // needed.
 type API struct {
 	Store   *store.Store
@@ -30,6 +30,7 @@ type API struct {
 	Set     func(ctx context.Context, r *arm.Request) (store.Entry[vmss.ScaleSet], error) // the one that a path names; NotFound
 	Prices  *vmss.Prices                                                                  // nil if the server has none
 	Streams *Streams                                                                      // nil if nobody shall reach into instances
+	Members func(key network.Key) ([]network.Membership, error)                           // of a load balancer, as they are now; NotFound. nil likewise
 	Program func(key network.Key) (network.Program, error)                                // of a virtual network, as it is now; NotFound. nil if there are no virtual networks
 }
 
@@ -39,7 +40,7 @@ func (a *API) Routes() []arm.Route {
 	route := func(path, action string, h arm.Handler) arm.Route {
 		return arm.Route{Method: "GET", Path: below + path, Action: Namespace + action, Handler: h, Versions: Versions}
 	}
-	return slices.Concat(a.streamRoutes(), a.pathRoutes(), []arm.Route{
+	return slices.Concat(a.streamRoutes(), a.pathRoutes(), a.memberRoutes(), []arm.Route{
 		route("/costs", "/costs/read", a.getCosts),
 		route("/explanations", "/explanations/read", a.listExplanations),
 		route("/revisions", "/revisions/read", a.listRevisions),

@@ -32,6 +32,7 @@ func Commands() []cli.Command {
 		publics.commands("location tags sku allocation-method dns-name idle-timeout zone", createPublic),
 		balancers.commands("location tags sku frontend-ip-name backend-pool-name public-ip-address vnet-name subnet private-ip-address", createBalancer),
 		balancerParts(),
+		[]cli.Command{membersCommand()},
 		gateways.commands("location tags public-ip-addresses idle-timeout zone", createGateway),
 		apps.commands("location tags", createApp),
 		[]cli.Command{explainCommand()},

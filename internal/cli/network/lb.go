@@ -199,3 +199,18 @@ func (c call) partID(balancer object, option, array string) (string, error) {
 	return "", &cli.CommandError{Text: "load balancer '" + c.text("lb-name") + "' has nothing called '" + name + "' in its " + array +
 		".\nNext: muster network lb show -g " + c.Group + " -n " + c.text("lb-name"), Code: 3}
 }
+
+func membersCommand() cli.Command {
+	cmd := command("lb members", "Show whether the members of a load balancer are well, and why not", "resource-group! name!", listMembers)
+	cmd.Rows = memberColumns.rows
+	return cmd
+}
+
+func listMembers(ctx context.Context, c call) (any, error) {
+	var answer object
+	err := c.Get(ctx, balancers.path(c, c.Name)+"/providers/Muster.Fleet/members", "2026-11-01", &answer)
+	return answer["value"], err
+}
+
+var memberColumns = columns{member("Rule", "rule"), member("Frontend", "frontendIPAddress"), member("Port", "frontendPort"),
+	member("Instance", "instance"), member("Address", "ipAddress"), member("State", "state"), member("Since", "since"), member("Reason", "reason")}

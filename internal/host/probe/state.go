@@ -42,6 +42,16 @@ func (s State) History() []Answer {
 	return all
 }
 
+// Probed tells what is known of a target.
+func (p *Prober) Probed(t network.Target) network.Probed {
+	s, _ := p.State(t)
+	out := network.Probed{Well: s.Well, Known: s.Known, Since: s.Since, Reason: s.Reason}
+	for _, a := range s.History() {
+		out.Answers = append(out.Answers, network.Answer(a))
+	}
+	return out
+}
+
 // next is the state after an answer. The first one decides; afterwards it takes as
 // many in a row as the probe's threshold says to change it.
 //

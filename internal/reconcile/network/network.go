@@ -34,6 +34,8 @@ type Prober interface {
 	Watch(uid noun.UID, targets []noun.Target)
 	// Healthy returns the last answer; known is false before the first.
 	Healthy(t noun.Target) (well, known bool)
+	// Probed tells what is known of a target, for people.
+	Probed(t noun.Target) noun.Probed
 	// Known reports whether every target of the network was asked.
 	Known(uid noun.UID) bool
 }
@@ -263,6 +265,25 @@ func (r *Reconciler) Program(key noun.Key) (noun.Program, error) {
 		return noun.Program{}, resource.Errorf(resource.NotFound, "ResourceNotFound", "There is no virtual network '%s' in resource group '%s'.", key.Name, key.Group)
 	}
 	return noun.Compile(r.look(*e.Value)), nil
+}
+
+// Members returns how the members of a load balancer do by what is committed now. It
+// fails with NotFound if there is no such balancer.
+func (r *Reconciler) Members(key noun.Key) (all []noun.Membership, err error) {
+	b, ok := store.Get(r.Store, store.Networks, key)
+	if !ok || b.Value.LoadBalancer == nil {
+		return nil, resource.Errorf(resource.NotFound, "ResourceNotFound", "There is no load balancer '%s' in resource group '%s'.", key.Name, key.Group)
+	}
+	var probed func(noun.Target) noun.Probed
+	if r.Prober != nil {
+		probed = r.Prober.Probed
+	}
+	for _, e := range store.All(r.Store, store.Networks) {
+		if e.Value.Kind == noun.VirtualNetworkKind && !e.Value.Deleting {
+			all = append(all, noun.Compile(r.look(*e.Value)).Memberships(b.Value.UID, probed)...)
+		}
+	}
+	return all, nil
 }
 
 // Applied returns what the fabric carries of each virtual network.
