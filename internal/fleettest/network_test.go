@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
@@ -44,9 +45,11 @@ func (l *lab) createGroup() error {
 	return err
 }
 
-// end waits for an operation.
+// end waits for an operation, for a day of the fleet's time at most.
 func end[T any](p *runtime.Poller[T], err error) (T, error) {
-	return fleettest.Wait(context.Background(), p, err)
+	ctx, cancel := context.WithTimeout(context.Background(), 24*time.Hour)
+	defer cancel()
+	return fleettest.Wait(ctx, p, err)
 }
 
 func (l *lab) ok(step string, err error) {
@@ -150,7 +153,7 @@ func (l *lab) putBalancer(lb armnetwork.LoadBalancer) error {
 // the load balancer lb.
 func (l *lab) site(drain int32) (uid network.UID, public netip.Addr) {
 	l.Helper()
-	l.ok("security group", l.putGroup("nsg", allow("http", 100, "8080"), allow("ssh", 110, "22")))
+	l.ok("security group", l.putGroup("nsg", allow("http", 200, "8080"), allow("ssh", 210, "22")))
 	uid, err := l.putNetwork(l.subnet("web", "10.1.0.0/24", "nsg"))
 	l.ok("network", err)
 	public, err = l.putPublic()
