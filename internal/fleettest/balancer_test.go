@@ -109,4 +109,3 @@ func (l *lab) scaleInWatched(n int64) error {
 	_, err = fleettest.Wait(l.ctx, p, nil)
 	return err
 }
-

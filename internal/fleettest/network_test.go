@@ -262,3 +262,6 @@ func (l *lab) nothing() {
 func values(all map[string]netip.Addr) []netip.Addr {
 	return slices.Compact(slices.SortedFunc(maps.Values(all), netip.Addr.Compare))
 }
+
+// location is where everything is.
+func (l *lab) location() *string { return new(fleettest.Location) }

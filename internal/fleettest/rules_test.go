@@ -49,7 +49,7 @@ func TestAnApplicationGroupLetsOnlyItsCardsIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		for _, name := range []string{"front", "back"} {
-			_, err := end(l.c.Nets.NewApplicationSecurityGroupsClient().BeginCreateOrUpdate(l.ctx, "lab", name, armnetwork.ApplicationSecurityGroup{Location: new(fleettest.Location)}, nil))
+			_, err := end(l.c.Nets.NewApplicationSecurityGroupsClient().BeginCreateOrUpdate(l.ctx, "lab", name, armnetwork.ApplicationSecurityGroup{Location: l.location()}, nil))
 			l.ok(name, err)
 		}
 		in := allow("front-to-back", 100, "5432")
