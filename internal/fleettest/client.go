@@ -7,6 +7,7 @@ import (
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/network/armnetwork/v9"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
 )
 
@@ -15,6 +16,7 @@ type Client struct {
 	Groups *armresources.ResourceGroupsClient
 	Sets   *armcompute.VirtualMachineScaleSetsClient
 	VMs    *armcompute.VirtualMachineScaleSetVMsClient
+	Nets   *armnetwork.ClientFactory
 }
 
 // Client returns clients that are logged in as the owner.
@@ -32,6 +34,9 @@ func (f *Fleet) Client(t testing.TB) *Client {
 		t.Fatal(err)
 	}
 	if c.VMs, err = armcompute.NewVirtualMachineScaleSetVMsClient(f.Subscription(), f, f.ClientOptions()); err != nil {
+		t.Fatal(err)
+	}
+	if c.Nets, err = armnetwork.NewClientFactory(f.Subscription(), f, f.ClientOptions()); err != nil {
 		t.Fatal(err)
 	}
 	return &c

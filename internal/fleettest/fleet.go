@@ -27,6 +27,7 @@ import (
 	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/compute/sim"
+	simfabric "github.com/muster-vm/muster/internal/host/fabric/sim"
 	"github.com/muster-vm/muster/internal/host/image"
 	"github.com/muster-vm/muster/internal/identity"
 	"github.com/muster-vm/muster/internal/population"
@@ -206,6 +207,9 @@ func (f *Fleet) Disks(ctx context.Context, instance int64) map[string]string {
 	}
 	return nil
 }
+
+// Fabric returns the network that the hosts share. It outlives the control plane.
+func (f *Fleet) Fabric() *simfabric.Fabric { return f.hosts[0].Fabric.(*simfabric.Fabric) }
 
 // Contents lists the disks, snapshots and images that have a content.
 func (f *Fleet) Contents(ctx context.Context) ([]disk.UID, error) { return f.vault.List(ctx) }

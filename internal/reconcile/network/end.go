@@ -13,14 +13,17 @@ import (
 	"github.com/muster-vm/muster/internal/vmss"
 )
 
-// end ends operations that were carried out, or that cannot be.
-func (r *Reconciler) end(ctx context.Context, open []vmss.Operation, failed error) error {
+// end ends operations on a resource that were carried out, or that cannot be. The
+// resource's own deletion has not been: there it still is.
+func (r *Reconciler) end(ctx context.Context, res noun.Resource, open []vmss.Operation, failed error) error {
 	if failed != nil && resource.Is(failed, resource.Conflict) {
 		return nil // somebody else was at it: it is tried again
 	}
 	var changes []store.Change
-	for _, op := range open { // deletes among them are of children, and were carried out with their parent
-		changes = append(changes, r.outcome(ctx, op, failed))
+	for _, op := range open {
+		if op.Kind == vmss.OpPutNetwork || !op.Target.Equal(res.ID) || failed != nil {
+			changes = append(changes, r.outcome(ctx, op, failed))
+		}
 	}
 	if len(changes) == 0 {
 		return nil

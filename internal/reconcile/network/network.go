@@ -98,7 +98,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, key noun.Key) (time.Time, er
 		}
 		return time.Now().Add(waitForCards), nil
 	}
-	return time.Time{}, cmp.Or(r.end(ctx, open, err), err)
+	return time.Time{}, cmp.Or(r.end(ctx, *e.Value, open, err), err)
 }
 
 // waitForCards is how soon a network that is to go is looked at again while

@@ -166,6 +166,21 @@ func TestAPutEndsOnceTheFabricCarriesIt(t *testing.T) {
 	}
 }
 
+func TestDeletingAChildEndsOnceTheFabricCarriesTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t)
+		child := y.ask(vmss.OpDeleteNetwork, id(noun.VirtualNetworkKind, "net").Child("subnets", "old"), net)
+		whole := y.ask(vmss.OpDeleteNetwork, id(noun.VirtualNetworkKind, "net"), net)
+		y.reconcile(noun.VirtualNetworkKind, "net")
+		if got := y.status(child); got != vmss.OperationSucceeded {
+			t.Errorf("the deletion of a child is %q", got)
+		}
+		if got := y.status(whole); got == vmss.OperationSucceeded {
+			t.Error("the deletion of the network has succeeded, and the network is there")
+		}
+	})
+}
+
 func TestWhatTheHostCannotDoFailsTheOperationWithTheReason(t *testing.T) {
 	y := newYard(t)
 	op := y.ask(vmss.OpPutNetwork, id(noun.VirtualNetworkKind, "net"), net)
