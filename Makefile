@@ -131,7 +131,7 @@ fuzz: ## Run every fuzz target for a few seconds each (FUZZTIME=5s)
 	done
 
 .PHONY: bench
-bench: build ## Measure the targets and print their figures (ONLY=P3,P4 for some; GUESTS=10)
+bench: setup-bench build ## Measure the targets and print their figures (ONLY=P3,P4 for some; GUESTS=10)
 	@$(MAKE) guest || echo "skip: the tiny guest could not be built here; what boots it is not measured"
 	@ONLY='$(ONLY)' GUESTS='$(GUESTS)' PAIRS='$(PAIRS)' RUNS='$(RUNS)' bench/run.sh
 
@@ -155,8 +155,8 @@ clean: ## Remove what make built
 	rm -rf bin .cache
 
 # Installing packages needs root and apt; elsewhere the tests use what there is.
-.PHONY: setup-test setup-demo setup-debian guest-if-possible
-setup-test setup-demo setup-debian: setup-%:
+.PHONY: setup-test setup-demo setup-bench setup-debian guest-if-possible
+setup-test setup-demo setup-bench setup-debian: setup-%:
 	@$(if $(CAN_SETUP),scripts/install-deps.sh $*,echo "skip: installing packages needs root on Debian; using what is installed")
 
 guest-if-possible:

@@ -30,7 +30,7 @@ func machines() error {
 	}
 	for _, tool := range []string{qemu.DefaultBinary, "qemu-img"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return unable(tool + " is not installed (scripts/install-deps.sh test)")
+			return unable(tool + " is not installed (scripts/install-deps.sh bench)")
 		}
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {

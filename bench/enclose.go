@@ -64,7 +64,7 @@ func enclosable() string {
 	}
 	for _, tool := range []string{"unshare", "ip"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			return tool + " is not installed (scripts/install-deps.sh test)"
+			return tool + " is not installed (scripts/install-deps.sh bench)"
 		}
 	}
 	return ""

@@ -222,7 +222,7 @@ func roleIn(ctx context.Context, namespace, role string, args ...string) *exec.C
 func (b *bench) haproxy(ctx context.Context) (why string, err error) {
 	program, _ := exec.LookPath("haproxy")
 	if program == "" {
-		return "haproxy: not installed", nil
+		return "haproxy: not installed (scripts/install-deps.sh bench)", nil
 	}
 	var text strings.Builder
 	text.WriteString("defaults\n mode tcp\n timeout connect 5s\n timeout client 1m\n timeout server 1m\nfrontend web\n bind " + frontAddress + ":80\n default_backend members\nbackend members\n")

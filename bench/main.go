@@ -37,7 +37,7 @@ type target struct {
 // targets in the order of the report. Those on 100,000 instances share a fleet.
 var targets = []target{
 	{"P1", (*bench).coldStart}, {"P3", (*bench).scaleOut}, {"P4", (*bench).memory}, {"P5", (*bench).page},
-	{"P6", (*bench).wholeList}, {"P10", (*bench).restart}, {"P11", (*bench).forwarding}, {"P12", (*bench).getRate},
+	{"P6", (*bench).wholeList}, {"P9", (*bench).health}, {"P10", (*bench).restart}, {"P11", (*bench).forwarding}, {"P12", (*bench).getRate},
 	{"probes", (*bench).probes},
 }
 

@@ -13,12 +13,13 @@ import (
 	"time"
 )
 
-// The programs that P11 runs in namespaces are this one, in a role.
+// The programs that P9 and P11 run in namespaces are this one, in a role.
 const (
 	roleEnv    = "MUSTER_BENCH_ROLE"
 	roleAnswer = "answer" // requests to the address in the argument
 	roleAsk    = "ask"    // at the addresses in the arguments in turn
 	roleGovern = "govern" // loads rules
+	roleCall   = "call"   // connects to the address in the argument
 )
 
 // askFor is how long a role asks, after warming up.
@@ -32,6 +33,8 @@ func play(ctx context.Context, role string, args []string) int {
 		err = answer(args[0])
 	case role == roleAsk && len(args) > 0:
 		err = askAll(ctx, args)
+	case role == roleCall && len(args) == 1:
+		err = callAll(ctx, args[0], os.Stdout)
 	case role == roleGovern:
 		err = govern()
 	}

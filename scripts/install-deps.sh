@@ -3,6 +3,7 @@
 #
 #   install-deps.sh demo    virtual machines, their networks and the tiny guest
 #   install-deps.sh test    the same, the real Azure CLI and an SSH client
+#   install-deps.sh bench   what the demo needs, and peers that are measured against
 #   install-deps.sh debian  what builds the Debian image
 #
 # Says nothing and touches nothing when all of them are there.
@@ -11,6 +12,8 @@ set -euo pipefail
 demo=(qemu-system-x86 qemu-utils iproute2 nftables busybox-static cpio lz4
 	e2fsprogs binutils util-linux curl ca-certificates)
 tests=("${demo[@]}" azure-cli openssh-client genisoimage python3)
+# Debian starts the service of haproxy, which serves nothing as it is packaged.
+bench=("${demo[@]}" haproxy)
 debian=(mmdebstrap debian-archive-keyring grub-common grub-pc-bin e2fsprogs fdisk qemu-utils util-linux)
 
 die() {
@@ -56,8 +59,9 @@ install() {
 case ${1-} in
 demo) packages=("${demo[@]}") ;;
 test) packages=("${tests[@]}") ;;
+bench) packages=("${bench[@]}") ;;
 debian) packages=("${debian[@]}") ;;
-*) die "usage: install-deps.sh demo|test|debian" ;;
+*) die "usage: install-deps.sh demo|test|bench|debian" ;;
 esac
 
 if [ ! -r /etc/debian_version ] || ! command -v apt-get >/dev/null; then

@@ -41,7 +41,8 @@ type Fabric interface {
 	Attach(ctx context.Context, port Port) (Lease, error)
 	// Detach frees the port's address. nil if there is none.
 	Detach(ctx context.Context, name string) error
-	// Ports lists the names of all ports that hold an address.
+	// Ports lists the names of all ports that hold an address of the fabric's. Those of
+	// virtual networks, whose addresses are the control plane's, need not be among them.
 	Ports(ctx context.Context) ([]string, error)
 }
 
