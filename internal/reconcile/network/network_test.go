@@ -235,15 +235,6 @@ func TestADeletedNetworkGoesAfterItsInstances(t *testing.T) {
 	}
 }
 
-func TestADeletedChildEndsWithItsParent(t *testing.T) {
-	y := newYard(t)
-	op := y.ask(vmss.OpDeleteNetwork, id(noun.LoadBalancerKind, "lb").Child("inboundNatRules", "old"), "lb-uid")
-	y.reconcile(noun.LoadBalancerKind, "lb")
-	if _, ok := y.store.NetworkByUID("lb-uid"); !ok || y.status(op) != vmss.OperationSucceeded {
-		t.Errorf("the balancer is there: %v, the operation is %s", ok, y.status(op))
-	}
-}
-
 func TestADeletedBalancerFreesWhatItHad(t *testing.T) {
 	y := newYard(t)
 	public := noun.ReservationKey{Space: noun.PublicSpace, Name: "198.51.100.1"}
