@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -14,9 +15,9 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
-	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/resources/armresources"
 
 	"github.com/muster-vm/muster/internal/fleettest"
+	"github.com/muster-vm/muster/internal/host/fabric"
 	"github.com/muster-vm/muster/internal/population"
 	"github.com/muster-vm/muster/internal/resource"
 	"github.com/muster-vm/muster/internal/store"
@@ -59,6 +60,48 @@ func (b *budget) watch(ctx context.Context, t *testing.T, f *fleettest.Fleet) {
 	t.Cleanup(func() { wg.Wait(); session.Close() })
 }
 
+// addresses holds the network to the law that no two cards have one address at a
+// time: an address is free once its card is gone.
+type addresses struct {
+	fleettest.Fabric
+	mu     sync.Mutex
+	cards  map[fabric.Port]string // by all but the name
+	broken []string
+}
+
+// Attach implements fabric.Fabric.
+func (a *addresses) Attach(ctx context.Context, port fabric.Port) (fabric.Lease, error) {
+	if port.Network == "" {
+		return a.Fabric.Attach(ctx, port)
+	}
+	at := fabric.Port{Network: port.Network, Address: port.Address}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if other, taken := a.cards[at]; taken && other != port.Name {
+		a.broken = append(a.broken, fmt.Sprintf("%s and %s both have %s", other, port.Name, at.Address))
+	}
+	a.cards[at] = port.Name
+	return a.Fabric.Attach(ctx, port)
+}
+
+// Detach implements fabric.Fabric.
+func (a *addresses) Detach(ctx context.Context, name string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.cards, func(_ fabric.Port, has string) bool { return has == name })
+	return a.Fabric.Detach(ctx, name)
+}
+
+// over is the law over a fabric; it outlives the control plane.
+func (a *addresses) over(f fleettest.Fabric) fleettest.Fabric {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.Fabric == nil {
+		a.Fabric, a.cards = f, map[fabric.Port]string{}
+	}
+	return a
+}
+
 // faulty is a fleet whose drivers fail in every way, for a while.
 func faulty(seed uint64) population.Population {
 	p := population.Default()
@@ -77,9 +120,9 @@ func faulty(seed uint64) population.Population {
 	return p
 }
 
-// user does random things to one set and returns the capacity that it shall
+// user does random things to one set, made of a model, and returns the capacity that it shall
 // have in the end. Errors are a user's life; what counts is how it ends.
-func user(ctx context.Context, c *fleettest.Client, name string, r *rand.Rand) (capacity int64) {
+func user(ctx context.Context, c *fleettest.Client, name string, model func(n int64) armcompute.VirtualMachineScaleSet, r *rand.Rand) (capacity int64) {
 	put := func(set armcompute.VirtualMachineScaleSet) {
 		for ctx.Err() == nil {
 			if _, err := c.Sets.BeginCreateOrUpdate(ctx, "lab", name, set, nil); err == nil {
@@ -89,7 +132,7 @@ func user(ctx context.Context, c *fleettest.Client, name string, r *rand.Rand) (
 		}
 	}
 	capacity = int64(1 + r.IntN(6))
-	put(fleettest.Model(capacity))
+	put(model(capacity))
 	for range 12 {
 		time.Sleep(time.Duration(r.IntN(20_000)) * time.Millisecond)
 		some := &armcompute.VirtualMachineScaleSetVMInstanceIDs{InstanceIDs: []*string{new(fmt.Sprint(r.IntN(8)))}}
@@ -120,7 +163,8 @@ func user(ctx context.Context, c *fleettest.Client, name string, r *rand.Rand) (
 
 // TestWhateverFailsTheFleetEndsAsAskedAndKeepsToItsBudget lets several users work
 // on their sets at once while hosts fail and the control plane is restarted
-// under them. When the faults are over, every set is what its user asked last.
+// under them. When the faults are over, every set is what its user asked last. Half of
+// the sets are behind a load balancer.
 // MUSTER_SEEDS=1000 tries more of them.
 func TestWhateverFailsTheFleetEndsAsAskedAndKeepsToItsBudget(t *testing.T) {
 	seeds := uint64(20)
@@ -141,11 +185,12 @@ func TestWhateverFailsTheFleetEndsAsAskedAndKeepsToItsBudget(t *testing.T) {
 func chaos(t *testing.T, seed uint64) {
 	ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour) // of the fleet's time
 	defer cancel()
-	f := fleettest.Boot(t, fleettest.Options{Population: faulty(seed)})
+	var once addresses
+	f := fleettest.Boot(t, fleettest.Options{Population: faulty(seed), Fabric: once.over})
 	c := f.Client(t)
-	if _, err := c.Groups.CreateOrUpdate(ctx, "lab", armresources.ResourceGroup{Location: new(fleettest.Location)}, nil); err != nil {
-		t.Fatal(err)
-	}
+	l := &lab{T: t, ctx: ctx, f: f, c: c}
+	l.ok("group", l.createGroup())
+	l.site(0)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	var law budget
@@ -154,7 +199,11 @@ func chaos(t *testing.T, seed uint64) {
 	want := make([]int64, 4)
 	var users sync.WaitGroup
 	for i := range want {
-		users.Go(func() { want[i] = user(ctx, c, fmt.Sprint("set", i), rand.New(rand.NewPCG(seed, uint64(i)))) })
+		model := fleettest.Model
+		if wired(i) {
+			model = l.behind
+		}
+		users.Go(func() { want[i] = user(ctx, c, fmt.Sprint("set", i), model, rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
 	r := rand.New(rand.NewPCG(seed, 99))
 	for range 3 {
@@ -167,20 +216,31 @@ func chaos(t *testing.T, seed uint64) {
 	}
 	users.Wait()
 	time.Sleep(6 * time.Hour) // for back-offs and breakers
-	total := 0
+	total, inside := 0, 0
 	for i := range want {
 		if err := settled(ctx, c, fmt.Sprint("set", i), int(want[i])); err != nil {
 			t.Error(err)
 		}
 		total += int(want[i])
+		if wired(i) {
+			inside += int(want[i])
+		}
 	}
 	if n := f.Machines(); n != total {
 		t.Errorf("there are %d machines for %d instances", n, total)
 	}
-	for _, v := range append(f.Ledger.Violations(), law.broken...) {
+	if a, p := l.reserved("net:"), l.reserved("lb:"); len(a) != inside || len(p) != inside {
+		t.Errorf("%d instances in the network have addresses %v and ports %v", inside, a, p)
+	}
+	l.ok("delete", l.deleteGroup())
+	l.nothing()
+	for _, v := range append(law.broken, once.broken...) {
 		t.Error(v)
 	}
 }
+
+// wired reports whether a set is in the virtual network.
+func wired(i int) bool { return i%2 == 1 }
 
 // settled checks that a set is well and has the capacity that was asked for.
 func settled(ctx context.Context, c *fleettest.Client, name string, want int) error {

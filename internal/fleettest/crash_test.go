@@ -141,7 +141,8 @@ func TestADeathAtAnyCallLosesLeaksAndDoublesNothing(t *testing.T) {
 			died := false
 			ok := t.Run(fmt.Sprintf("call %d, answer lost %v", n, after), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					s := crashStory(t, n, after)
+					fuse := fleettest.NewFuse(n, after)
+					s := crashStory(t, fuse, fleettest.Options{})
 					s.tell()
 					died = s.fuse.Calls() >= n
 					calls = max(calls, s.fuse.Calls())
@@ -156,11 +157,11 @@ func TestADeathAtAnyCallLosesLeaksAndDoublesNothing(t *testing.T) {
 	t.Logf("the story makes about %d calls", calls)
 }
 
-func crashStory(t *testing.T, n int, after bool) *story {
-	fleet := population.Default()
-	fleet.Boot = population.Boot{Base: 3 * time.Second, Jitter: time.Second, Shutdown: time.Second}
-	fuse := fleettest.NewFuse(n, after)
-	f := fleettest.New(t, fleettest.Options{Population: fleet, Backend: fuse.Backend, Driver: fuse.Driver, Dead: fuse.Dead})
+func crashStory(t *testing.T, fuse *fleettest.Fuse, opts fleettest.Options) *story {
+	opts.Population = population.Default()
+	opts.Population.Boot = population.Boot{Base: 3 * time.Second, Jitter: time.Second, Shutdown: time.Second}
+	opts.Backend, opts.Driver, opts.Dead = fuse.Backend, fuse.Driver, fuse.Dead
+	f := fleettest.New(t, opts)
 	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Hour) // of the fleet's time
 	t.Cleanup(cancel)
 	s := &story{t: t, ctx: ctx, f: f, c: f.Client(t), fuse: fuse}

@@ -27,6 +27,7 @@ import (
 	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/host/compute"
 	"github.com/muster-vm/muster/internal/host/compute/sim"
+	"github.com/muster-vm/muster/internal/host/fabric"
 	simfabric "github.com/muster-vm/muster/internal/host/fabric/sim"
 	"github.com/muster-vm/muster/internal/host/image"
 	"github.com/muster-vm/muster/internal/identity"
@@ -49,8 +50,15 @@ type Options struct {
 	Backend    func(store.Backend) store.Backend   // wraps the store of each start
 	Driver     func(compute.Driver) compute.Driver // wraps each host's driver at each start
 	Vault      func(server.Vault) server.Vault     // wraps the contents of disks at each start
+	Fabric     func(Fabric) Fabric                 // wraps the hosts' network at each start
 	Dead       func() bool                         // whether the process was killed: nobody answers then; nil for never
 	Log        *slog.Logger                        // nil for none
+}
+
+// Fabric is the network of hosts.
+type Fabric interface {
+	fabric.Fabric
+	fabric.Networks
 }
 
 // Fleet is a simulated fleet and the control plane over it. The store, the hosts
@@ -143,6 +151,9 @@ func (f *Fleet) Start(ctx context.Context) error {
 	for i := range hosts {
 		if f.opts.Driver != nil {
 			hosts[i].Driver = f.opts.Driver(hosts[i].Driver)
+		}
+		if f.opts.Fabric != nil {
+			hosts[i].Fabric = f.opts.Fabric(f.Fabric())
 		}
 	}
 	vault := f.vault

@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net/netip"
 	"sync"
 
 	"github.com/muster-vm/muster/internal/disk"
 	"github.com/muster-vm/muster/internal/host/compute"
+	"github.com/muster-vm/muster/internal/host/fabric"
+	"github.com/muster-vm/muster/internal/network"
 	"github.com/muster-vm/muster/internal/server"
 	"github.com/muster-vm/muster/internal/store"
 )
 
-// Fuse kills a control plane at its n-th call of the store, a driver or the vault: from
-// then on every call fails, and so does every request of its clients. Wire it
-// into Options by Backend, Driver, Vault and Dead. Once blown it can be mended, for the
+// Fuse kills a control plane at its n-th call of the store, a driver, the vault or the
+// fabric: from then on every call fails, and so does every request of its clients.
+// Wire it into Options by Backend, Driver, Vault, Fabric and Dead. Once blown it can be mended, for the
 // next start.
 type Fuse struct {
 	After bool // the fatal call has its effect, only its answer is lost
@@ -174,4 +177,38 @@ func (v fusedVault) SetAside(ctx context.Context, uid disk.UID) error {
 // Remove implements server.Vault.
 func (v fusedVault) Remove(ctx context.Context, uid disk.UID) error {
 	return v.fuse.do(func() error { return v.Vault.Remove(ctx, uid) })
+}
+
+// Fabric returns a fabric that burns the fuse. Calls that change nothing do not.
+func (f *Fuse) Fabric(w Fabric) Fabric { return fusedFabric{w, f} }
+
+type fusedFabric struct {
+	Fabric
+	fuse *Fuse
+}
+
+// Attach implements fabric.Fabric.
+func (w fusedFabric) Attach(ctx context.Context, port fabric.Port) (lease fabric.Lease, err error) {
+	err = w.fuse.do(func() error { lease, err = w.Fabric.Attach(ctx, port); return err })
+	return lease, err
+}
+
+// Detach implements fabric.Fabric.
+func (w fusedFabric) Detach(ctx context.Context, name string) error {
+	return w.fuse.do(func() error { return w.Fabric.Detach(ctx, name) })
+}
+
+// Apply implements fabric.Networks.
+func (w fusedFabric) Apply(ctx context.Context, p network.Program) error {
+	return w.fuse.do(func() error { return w.Fabric.Apply(ctx, p) })
+}
+
+// Remove implements fabric.Networks.
+func (w fusedFabric) Remove(ctx context.Context, uid network.UID) error {
+	return w.fuse.do(func() error { return w.Fabric.Remove(ctx, uid) })
+}
+
+// Cut implements fabric.Networks.
+func (w fusedFabric) Cut(ctx context.Context, uid network.UID, card netip.Addr) error {
+	return w.fuse.do(func() error { return w.Fabric.Cut(ctx, uid, card) })
 }

@@ -139,7 +139,7 @@ func (l *lab) balancer(drain int32) armnetwork.LoadBalancer {
 				BackendAddressPool: l.ref("loadBalancers/lb/backendAddressPools/pool"), Probe: l.ref("loadBalancers/lb/probes/alive"),
 				Protocol: new(armnetwork.TransportProtocolTCP), FrontendPort: new(int32(80)), BackendPort: new(int32(8080))}}},
 			InboundNatPools: []*armnetwork.InboundNatPool{{Name: new("ssh"), Properties: &armnetwork.InboundNatPoolPropertiesFormat{FrontendIPConfiguration: front,
-				Protocol: new(armnetwork.TransportProtocolTCP), FrontendPortRangeStart: new(int32(50000)), FrontendPortRangeEnd: new(int32(50009)), BackendPort: new(int32(22))}}},
+				Protocol: new(armnetwork.TransportProtocolTCP), FrontendPortRangeStart: new(int32(50000)), FrontendPortRangeEnd: new(int32(50099)), BackendPort: new(int32(22))}}},
 		}}
 }
 
