@@ -337,6 +337,7 @@ var volatile = []struct {
 	{"GUID", regexp.MustCompile(`\b([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\b`)},
 	{"DISK", regexp.MustCompile(`_([0-9a-f]{32})\b`)},
 	{"MAC", regexp.MustCompile(`\b([0-9A-F]{2}(?:-[0-9A-F]{2}){5})\b`)},
+	{"DOMAIN", regexp.MustCompile(`"internalDomainNameSuffix": "([0-9a-f]+)\.internal\.muster"`)},
 	{"IP", regexp.MustCompile(`\b(10\.\d+\.\d+\.\d+)\b`)},
 }
 
