@@ -149,7 +149,7 @@ func Open(ctx context.Context, o Options) (p *Plane, err error) {
 	var c *controller.Controller[noun.Key]
 	p.prober = probe.New(probe.Options{Dial: kernel.DialInside, Log: log, Changed: func(uid noun.UID) { p.nets.WakeNetwork(uid, c.Poke) }})
 	p.nets = network.New(network.Options{Store: s, Fabric: p.fabric, Prober: p.prober, Fence: lease.Held(), Log: log})
-	c = controller.New(controller.Options[noun.Key]{Name: "network", Workers: 4, Log: log, List: p.nets.Keys, Reconciler: p.nets})
+	c = controller.New(controller.Options[noun.Key]{Name: "network", Workers: 4, Spacing: 50 * time.Millisecond, Log: log, List: p.nets.Keys, Reconciler: p.nets})
 	p.nets.Wake(c.Poke)
 	running.Go(func() { c.Run(ctx) })
 	running.Go(func() { p.prober.Run(ctx) })

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -45,6 +46,7 @@ type Options[K comparable] struct {
 	List       func(context.Context) ([]K, error) // every key, for resync; nil for none
 	Resync     time.Duration                      // between resyncs; default 5 minutes
 	Workers    int                                // default 1
+	Spacing    time.Duration                      // the longest that a costly key is held back; default 1 second
 	Log        *slog.Logger
 	// Observe hears of every reconcile; nil for nobody.
 	Observe func(controller string, took time.Duration, err error)
@@ -62,6 +64,7 @@ func New[K comparable](o Options[K]) *Controller[K] {
 	if o.Resync == 0 {
 		o.Resync = 5 * time.Minute
 	}
+	o.Spacing = cmp.Or(o.Spacing, maxSpacing)
 	return &Controller[K]{Options: o, queue: workqueue.NewTypedDelayingQueue[K](), state: map[K]keyState{}}
 }
 
@@ -120,7 +123,7 @@ func (c *Controller[K]) work(ctx context.Context) {
 }
 
 // maxSpacing bounds how long a key that is costly to reconcile is held back so
-// that it takes at most a part of a processor.
+// that it takes at most a part of a processor, if the options say nothing.
 const maxSpacing = time.Second
 
 func (c *Controller[K]) tooEarly(key K) time.Duration {
@@ -178,7 +181,7 @@ func (c *Controller[K]) remember(key K, err error, took time.Duration) {
 	}
 	s.next = time.Time{}
 	if took > 5*time.Millisecond {
-		s.next = time.Now().Add(min(4*took, maxSpacing))
+		s.next = time.Now().Add(min(4*took, c.Spacing))
 	}
 	if s == (keyState{}) {
 		delete(c.state, key)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"github.com/muster-vm/muster/internal/arm"
 	"github.com/muster-vm/muster/internal/controller"
@@ -21,6 +22,10 @@ type virtualNetworks struct {
 	probes              *probe.Prober   // of load balancers; nil where nothing is there to ask
 }
 
+// spacing is how long a network whose rules took long to load is held back at most:
+// a member that is not well anymore is to be out of its pool at once.
+const spacing = 50 * time.Millisecond
+
 // wireNetworks makes the controller of virtual networks and what they are made
 // of, over the fabric that all hosts of this process share. pokeGroup hears of what
 // goes, so that its group can.
@@ -37,7 +42,7 @@ func (p *Plane) wireNetworks(parts Parts, fence store.Change, pokeGroup func(sto
 		opts.Prober = p.nets.probes
 	}
 	p.nets.Reconciler = network.New(opts)
-	c := controller.New(controller.Options[noun.Key]{Name: "network", Workers: 4, Log: parts.Log, Observe: parts.observe(), List: p.nets.Keys, Reconciler: p.nets.Reconciler})
+	c := controller.New(controller.Options[noun.Key]{Name: "network", Workers: 4, Spacing: spacing, Log: parts.Log, Observe: parts.observe(), List: p.nets.Keys, Reconciler: p.nets.Reconciler})
 	changed = func(uid noun.UID) { p.nets.WakeNetwork(uid, c.Poke) }
 	p.nets.Wake(c.Poke)
 	store.OnChange(p.store, store.Networks, func(k noun.Key) { pokeGroup(store.GroupKeyOf(k.Subscription, k.Group)) })
