@@ -41,6 +41,16 @@ func (a *API) state(r noun.Resource) string {
 	return wire.Succeeded
 }
 
+// begun is view of a resource whose change was just accepted: the answer says what
+// that makes of it, however soon it is carried out.
+func (a *API) begun(r *arm.Request, e entry) wire.View {
+	v := a.view(r, e)
+	if v.State = wire.Updating; e.Value.Kind == noun.LoadBalancerKind {
+		v.State = wire.Succeeded
+	}
+	return v
+}
+
 // view is what is shown of a resource beside its document.
 func (a *API) view(r *arm.Request, e entry) wire.View { return a.linker().view(r, e) }
 

@@ -74,7 +74,7 @@ func (a *API) put(kind noun.Kind) arm.Handler {
 			if err != nil {
 				return err
 			}
-			view, status := a.view(r, at), http.StatusOK
+			view, status := a.begun(r, at), http.StatusOK
 			view.Fresh = addressOf(e.Value) != addressOf(&next)
 			if e.Value == nil {
 				status = http.StatusCreated
@@ -227,7 +227,7 @@ func (a *API) putChild(c collection) arm.Handler {
 			if err != nil {
 				return err
 			}
-			body, _, err := wire.RenderChild(next, a.view(r, at), child)
+			body, _, err := wire.RenderChild(next, a.begun(r, at), child)
 			resp = &arm.Response{Status: http.StatusOK, Body: body, Header: polling(r, op, false)}
 			if created {
 				resp.Status = http.StatusCreated
