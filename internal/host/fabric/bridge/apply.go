@@ -219,7 +219,7 @@ func setUpPlatform() error {
 	if err != nil {
 		return err
 	}
-	addrs, err := netlink.AddrList(lo, netlink.FAMILY_V4)
+	addrs, err := addrsOf(lo)
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func setUpPlatform() error {
 // arrange removes the bridges of the thread's namespace that no subnet wants, and
 // plugs the taps that are in the wrong one into theirs.
 func (v *virtual) arrange(p network.Program, wanted map[string]bool) error {
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return err
 	}
@@ -309,7 +309,10 @@ func (d departed) forget() error {
 			return err
 		}
 	}
-	_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, d)
+	_, err := whole(func() ([]uint, error) {
+		n, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, d)
+		return []uint{n}, err
+	})
 	return err
 }
 

@@ -35,7 +35,7 @@ func surveyHost(veth string) (hostNetwork, error) {
 	if link, err := netlink.LinkByName(veth); err == nil {
 		own = link.Attrs().Index
 	}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	addrs, err := addrsOf(nil)
 	if err != nil {
 		return h, err
 	}
@@ -48,7 +48,7 @@ func surveyHost(veth string) (hostNetwork, error) {
 			h.adopted = transit(netip.PrefixFrom(ip, transitBits).Masked())
 		}
 	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := routesOf(nil)
 	if err != nil {
 		return h, err
 	}
@@ -106,7 +106,7 @@ func setUpHostEnd(veth string, t transit, prefixes []netip.Prefix) error {
 	if err := netlink.LinkSetUp(link); err != nil {
 		return err
 	}
-	routes, err := netlink.RouteList(link, netlink.FAMILY_V4)
+	routes, err := routesOf(link)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func setUpHostEnd(veth string, t transit, prefixes []netip.Prefix) error {
 
 // setOnlyAddress makes p the only IPv4 address of a link.
 func setOnlyAddress(link netlink.Link, p netip.Prefix) error {
-	addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	addrs, err := addrsOf(link)
 	if err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func clearNamespace(name string) error {
 	}
 	defer ns.Close() //nolint:errcheck // a handle that was only read
 	return inside(ns, func() error {
-		links, err := netlink.LinkList()
+		links, err := whole(netlink.LinkList)
 		if err != nil {
 			return err
 		}

@@ -31,7 +31,7 @@ func (f *Fabric) Bytes(ctx context.Context) (map[string][2]int64, error) {
 
 // count adds what the taps of ports in the thread's namespace have carried.
 func count(traffic map[string][2]int64, ports []string) error {
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func connections() ([]connection, error) {
 	req.AddData(nl.NewRtAttr(nl.CTA_MARK, bits))
 	req.AddData(nl.NewRtAttr(attrMarkMask, bits))
 	messages, err := req.Execute(unix.NETLINK_NETFILTER, 0)
-	if err != nil {
+	if err != nil && !errors.Is(err, nl.ErrDumpInterrupted) { // connections come and go; those that stay are listed
 		return nil, err
 	}
 	var all []connection
