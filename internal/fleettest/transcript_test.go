@@ -338,7 +338,7 @@ var volatile = []struct {
 	{"DISK", regexp.MustCompile(`_([0-9a-f]{32})\b`)},
 	{"MAC", regexp.MustCompile(`\b([0-9A-F]{2}(?:-[0-9A-F]{2}){5})\b`)},
 	{"DOMAIN", regexp.MustCompile(`"internalDomainNameSuffix": "([0-9a-f]+)\.internal\.muster"`)},
-	{"IP", regexp.MustCompile(`\b(10\.\d+\.\d+\.\d+)\b`)},
+	{"IP", regexp.MustCompile(`\b((?:10|198)\.\d+\.\d+\.\d+)\b`)},
 }
 
 func (p *placeholders) replace(text string) string {

@@ -143,7 +143,7 @@ func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8443", Driver: "qemu", Location: "local", LogLevel: "info",
 		Host:    Host{Name: "host-1", CPUOvercommit: 8, MemoryOvercommit: 1, Zones: []string{"1", "2", "3"}, FaultDomains: 5, DiskLimits: true},
-		Network: Network{Prefix: "10.240.0.0/16", PublicPrefix: "10.241.0.0/16", Drain: "30s"},
+		Network: Network{Prefix: "10.240.0.0/16", PublicPrefix: "198.18.0.0/16", Drain: "30s"},
 		Images:  Images{Tiny: "/usr/share/muster/tiny"},
 		Limits:  Limits{Capacity: 1000, ImageGB: volume.DefaultMaxGB},
 		Metrics: Metrics{Interval: "10s", Retention: "90d"},

@@ -97,7 +97,7 @@ func (h Host) check(bad problem) {
 
 func (n Network) check(bad problem) {
 	own, ok := checkPrefix(bad, "network.prefix", n.Prefix, 28, "10.240.0.0/16")
-	public, also := checkPrefix(bad, "network.publicPrefix", n.PublicPrefix, 30, "10.241.0.0/16")
+	public, also := checkPrefix(bad, "network.publicPrefix", n.PublicPrefix, 30, "198.18.0.0/16")
 	if ok && also && own.Overlaps(public) {
 		bad("network.publicPrefix", "The public addresses %s overlap network.prefix, %s. Choose a range apart from it.", public, own)
 	}
@@ -115,7 +115,7 @@ func checkPrefix(bad problem, key, value string, bits int, example string) (neti
 	case p != p.Masked():
 		bad(key, "The network prefix %s has bits set beyond its length. Write %s.", p, p.Masked())
 	case p.Addr().IsLoopback(), p.Addr().IsMulticast(), p.Addr().IsLinkLocalUnicast(), p.Addr().IsUnspecified():
-		bad(key, "The network %s is reserved. Choose another one, such as the private %s.", p, example)
+		bad(key, "The network %s is reserved. Choose another one, such as %s.", p, example)
 	default:
 		return p, true
 	}

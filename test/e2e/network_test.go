@@ -17,7 +17,7 @@ import (
 const networks = "/resourceGroups/lab/providers/Microsoft.Network/"
 
 // frontend is the public address of the balancer, the first of the server's range.
-const frontend = "10.241.0.1"
+const frontend = "198.18.0.1"
 
 // balanced is the body of a scale set in the subnet, behind the balancer.
 func (s *server) balanced(capacity int, key string) map[string]any {
