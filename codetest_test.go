@@ -32,7 +32,7 @@ var layout = codetest.Layout{
 			"internal/reconcile internal/reconcile/set internal/reconcile/autoscale internal/reconcile/deployment " +
 			"internal/reconcile/network internal/reconcile/disk internal/reconcile/garbage internal/reconcile/group " +
 			"internal/host/volume internal/host/volume/sim internal/host/volume/volumetest",
-		5: "internal/arm internal/arm/wire internal/arm/wire/compute internal/arm/wire/compute/nic internal/arm/wire/network " +
+		5: "internal/arm internal/arm/wire internal/arm/wire/compute internal/arm/wire/compute/nic internal/arm/wire/network internal/arm/wire/wiretest " +
 			"internal/arm/wire/insights internal/arm/wire/resources internal/arm/wire/authorization " +
 			"internal/identity",
 		6: "internal/api internal/api/compute internal/api/network internal/api/insights internal/api/resources " +
@@ -108,7 +108,7 @@ var everywhere = []string{"..."}
 // suites are the packages whose non-test files are test code.
 var suites = []string{
 	"internal/store/storetest", "internal/metrics/metricstest", "internal/host/compute/drivertest",
-	"internal/fleettest", "test/...", "internal/host/volume/volumetest", "internal/host/fabric/fabrictest",
+	"internal/fleettest", "test/...", "internal/host/volume/volumetest", "internal/host/fabric/fabrictest", "internal/arm/wire/wiretest",
 }
 
 var budget = codetest.Budget{

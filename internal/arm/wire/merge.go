@@ -140,3 +140,24 @@ func dropSecrets(n *Node, v any) {
 		}
 	}
 }
+
+// DropNulls returns a value without the members that are null, at any depth.
+func DropNulls(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for name, member := range v {
+			if member != nil {
+				out[name] = DropNulls(member)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = DropNulls(v[i])
+		}
+		return out
+	}
+	return v
+}

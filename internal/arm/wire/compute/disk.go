@@ -50,7 +50,7 @@ func draftDisk(kind disk.Kind, current *disk.Disk, body []byte, merge func(targe
 			return nil, err
 		}
 	}
-	d := &DiskDraft{kind: kind, doc: dropNulls(merge(base, patch)).(map[string]any), current: current}
+	d := &DiskDraft{kind: kind, doc: wire.DropNulls(merge(base, patch)).(map[string]any), current: current}
 	// What is stored and shown lacks the query of a URI.
 	at := []string{"properties", "creationData", "sourceUri"}
 	if kind == disk.Image {

@@ -50,7 +50,7 @@ func draft(current *Current, body []byte, merge func(target, body wire.Document)
 	}
 	// A merge keeps the nulls of arrays' elements and of objects that are new:
 	// merging into nothing removes them.
-	merged := dropNulls(merge(base, patch)).(map[string]any)
+	merged := wire.DropNulls(merge(base, patch)).(map[string]any)
 	return &Draft{doc: merged, current: current}, nil
 }
 
@@ -97,26 +97,6 @@ func replaceImage(base, patch wire.Document) {
 	if byID && was["id"] == nil || byURN && was["id"] != nil {
 		wire.Remove(base, path...)
 	}
-}
-
-func dropNulls(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for name, member := range v {
-			if member != nil {
-				out[name] = dropNulls(member)
-			}
-		}
-		return out
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = dropNulls(v[i])
-		}
-		return out
-	}
-	return v
 }
 
 // Location returns the location that the document names, if any.

@@ -33,7 +33,7 @@ func Put(kind network.Kind, current *network.Resource, body []byte) (*Draft, err
 	if err != nil {
 		return nil, err
 	}
-	doc = dropNulls(doc).(map[string]any)
+	doc = wire.DropNulls(doc).(map[string]any)
 	if current != nil {
 		before, err := k.schema.Decode(current.Document)
 		if err != nil {
@@ -60,7 +60,7 @@ func PatchTags(current network.Resource, body []byte) (*Draft, error) {
 		return nil, err
 	}
 	delete(d.doc, "tags")
-	if tags := dropNulls(patch).(map[string]any)["tags"]; tags != nil {
+	if tags := wire.DropNulls(patch).(map[string]any)["tags"]; tags != nil {
 		d.doc["tags"] = tags
 	}
 	return d, nil
@@ -81,7 +81,7 @@ func PutChild(current network.Resource, c Child, body []byte) (d *Draft, created
 	if err != nil {
 		return nil, false, err
 	}
-	doc = dropNulls(doc).(map[string]any)
+	doc = wire.DropNulls(doc).(map[string]any)
 	doc["name"] = c.Name
 	all := d.children(kind)
 	at := find(all, c.Name)
@@ -128,12 +128,12 @@ func (d *Draft) children(c *child) []any {
 func find(all []any, name string) int {
 	return slices.IndexFunc(all, func(v any) bool {
 		m, _ := v.(map[string]any)
-		return strings.EqualFold(text(m, "name"), name)
+		return strings.EqualFold(wire.TextAt(m, "name"), name)
 	})
 }
 
 // Location returns the location that the document names, if any.
-func (d *Draft) Location() string { return text(d.doc, "location") }
+func (d *Draft) Location() string { return wire.TextAt(d.doc, "location") }
 
 // Reference is a place in a document that names a resource, or a child of one.
 type Reference struct {

@@ -46,7 +46,7 @@ func parseLoadBalancer(p *parser, out *network.Resource) {
 	}
 	b.kept = b.dropGenerated()
 	for _, list := range balancerLists {
-		for i, doc := range objects(p.props, list) {
+		for i, doc := range wire.ObjectsAt(p.props, list) {
 			name := p.name(doc, b.path(list, i))
 			b.names[list+"/"+strings.ToLower(name)] = name
 		}
@@ -92,10 +92,10 @@ type element struct {
 }
 
 func (b *balancerParser) children(list string) []element {
-	all := objects(b.props, list)
+	all := wire.ObjectsAt(b.props, list)
 	out := make([]element, len(all))
 	for i, doc := range all {
-		out[i] = element{text(doc, "name"), b.path(list, i) + ".properties", sub(doc, "properties")}
+		out[i] = element{wire.TextAt(doc, "name"), b.path(list, i) + ".properties", sub(doc, "properties")}
 	}
 	return out
 }
@@ -128,11 +128,11 @@ func (b *balancerParser) generators() map[string][]generator {
 	add := func(name string, g generator) {
 		pools[strings.ToLower(name)] = append(pools[strings.ToLower(name)], g)
 	}
-	for _, pool := range objects(b.props, natPoolList) {
-		first, _ := number(pool, "properties", "frontendPortRangeStart")
-		last, _ := number(pool, "properties", "frontendPortRangeEnd")
-		backend, _ := number(pool, "properties", "backendPort")
-		add(text(pool, "name"), generator{first, last, backend})
+	for _, pool := range wire.ObjectsAt(b.props, natPoolList) {
+		first, _ := wire.NumberAt(pool, "properties", "frontendPortRangeStart")
+		last, _ := wire.NumberAt(pool, "properties", "frontendPortRangeEnd")
+		backend, _ := wire.NumberAt(pool, "properties", "backendPort")
+		add(wire.TextAt(pool, "name"), generator{first, last, backend})
 	}
 	for _, pool := range b.was.NATPools {
 		add(pool.Name, generator{int(pool.Ports.First), int(pool.Ports.Last), int(pool.BackendPort)})
@@ -142,13 +142,13 @@ func (b *balancerParser) generators() map[string][]generator {
 
 // generated reports whether a NAT rule is one of a NAT pool.
 func generated(rule wire.Document, pools map[string][]generator) bool {
-	name := text(rule, "name")
+	name := wire.TextAt(rule, "name")
 	dot := strings.LastIndexByte(name, '.')
 	if dot < 0 || strings.Trim(name[dot+1:], "0123456789") != "" {
 		return false
 	}
-	frontend, _ := number(rule, "properties", "frontendPort")
-	backend, _ := number(rule, "properties", "backendPort")
+	frontend, _ := wire.NumberAt(rule, "properties", "frontendPort")
+	backend, _ := wire.NumberAt(rule, "properties", "backendPort")
 	return slices.ContainsFunc(pools[strings.ToLower(name[:dot])], func(g generator) bool {
 		return g.first <= frontend && frontend <= g.last && backend == g.backend
 	})
@@ -174,7 +174,7 @@ func (b *balancerParser) need(path string) {
 
 // port reads a port of at least least; 0 if there is none or it is wrong.
 func (b *balancerParser) port(c element, name string, least int) uint16 {
-	n, given := number(c.props, name)
+	n, given := wire.NumberAt(c.props, name)
 	switch {
 	case !given:
 		b.need(c.path + "." + name)
@@ -194,8 +194,8 @@ func (b *balancerParser) ports(c element) network.Ports {
 func (b *balancerParser) shared(c element) (idle int, reset bool) {
 	fill(c.props, "idleTimeoutInMinutes", int64(network.DefaultIdle))
 	fill(c.props, "enableTcpReset", false)
-	idle, _ = number(c.props, "idleTimeoutInMinutes")
-	return idle, flag(c.props, "enableTcpReset")
+	idle, _ = wire.NumberAt(c.props, "idleTimeoutInMinutes")
+	return idle, wire.FlagAt(c.props, "enableTcpReset")
 }
 
 // translated fills in what rules for flows from outside show beyond that.
@@ -207,7 +207,7 @@ func translated(c element) {
 
 // protocol reads a protocol; in JSON, any is All.
 func (b *balancerParser) protocol(c element) network.Protocol {
-	switch s := text(c.props, "protocol"); s {
+	switch s := wire.TextAt(c.props, "protocol"); s {
 	case "":
 		b.need(c.path + ".protocol")
 		return ""
@@ -222,7 +222,7 @@ func (b *balancerParser) protocol(c element) network.Protocol {
 // as Azure does. It returns the child's name in lower case; empty if there is no
 // id, or none of this balancer.
 func (b *balancerParser) local(ref wire.Document, path, list string) string {
-	given := text(ref, "id")
+	given := wire.TextAt(ref, "id")
 	if given == "" {
 		return ""
 	}
@@ -246,7 +246,7 @@ func (b *balancerParser) local(ref wire.Document, path, list string) string {
 // nothing and is removed.
 func (b *balancerParser) one(c element, member, list string) string {
 	ref, _ := c.props[member].(map[string]any)
-	if text(ref, "id") == "" {
+	if wire.TextAt(ref, "id") == "" {
 		delete(c.props, member)
 		return ""
 	}
@@ -255,7 +255,7 @@ func (b *balancerParser) one(c element, member, list string) string {
 
 // needed is one for a member that must be there.
 func (b *balancerParser) needed(c element, member, list string) string {
-	if text(c.props, member, "id") == "" {
+	if wire.TextAt(c.props, member, "id") == "" {
 		b.need(c.path + "." + member + ".id")
 	}
 	return b.one(c, member, list)
@@ -263,9 +263,9 @@ func (b *balancerParser) needed(c element, member, list string) string {
 
 // several reads an array of references.
 func (b *balancerParser) several(c element, member, list string) (names []string) {
-	for i, ref := range objects(c.props, member) {
+	for i, ref := range wire.ObjectsAt(c.props, member) {
 		path := fmt.Sprintf("%s.%s[%d]", c.path, member, i)
-		if text(ref, "id") == "" {
+		if wire.TextAt(ref, "id") == "" {
 			b.need(path + ".id")
 		}
 		if name := b.local(ref, path, list); name != "" {
@@ -277,7 +277,7 @@ func (b *balancerParser) several(c element, member, list string) (names []string
 
 func (b *balancerParser) frontends() {
 	for _, c := range b.children(frontendList) {
-		f := network.Frontend{Name: c.name, Static: text(c.props, "privateIPAllocationMethod") == "Static"}
+		f := network.Frontend{Name: c.name, Static: wire.TextAt(c.props, "privateIPAllocationMethod") == "Static"}
 		fill(c.props, "privateIPAllocationMethod", "Dynamic")
 		f.Public = b.ref(c.props, "publicIPAddress", c.path, network.PublicAddressKind, "").Key
 		f.Subnet = b.ref(c.props, "subnet", c.path, network.VirtualNetworkKind, "subnets")
@@ -295,7 +295,7 @@ func (b *balancerParser) frontends() {
 // stays as long as the subnet does.
 func (b *balancerParser) address(c element, f *network.Frontend) {
 	path := c.path + ".privateIPAddress"
-	given := text(c.props, "privateIPAddress")
+	given := wire.TextAt(c.props, "privateIPAddress")
 	if !f.Static {
 		delete(c.props, "privateIPAddress")
 		for _, was := range b.was.Frontends {
@@ -321,7 +321,7 @@ func (b *balancerParser) address(c element, f *network.Frontend) {
 func (b *balancerParser) pools() {
 	for _, c := range b.children(poolList) {
 		pool := network.Pool{Name: c.name}
-		if n, given := number(c.props, "drainPeriodInSeconds"); given && n < 0 {
+		if n, given := wire.NumberAt(c.props, "drainPeriodInSeconds"); given && n < 0 {
 			b.Add(wire.InvalidParameter, c.path+".drainPeriodInSeconds", "drainPeriodInSeconds is %d; it must be 0 or more.", n)
 		} else {
 			pool.Drain = time.Duration(n) * time.Second
@@ -341,11 +341,11 @@ func (b *balancerParser) addresses(c element, pool *network.Pool) {
 	for i, v := range list {
 		doc, _ := v.(map[string]any)
 		props, path := sub(doc, "properties"), fmt.Sprintf("%s.%s[%d]", c.path, member, i)
-		given, netGiven := text(props, "ipAddress"), text(props, "virtualNetwork", "id") != ""
+		given, netGiven := wire.TextAt(props, "ipAddress"), wire.TextAt(props, "virtualNetwork", "id") != ""
 		if given == "" && !netGiven {
 			continue
 		}
-		name := strings.ToLower(text(doc, "name"))
+		name := strings.ToLower(wire.TextAt(doc, "name"))
 		addr, err := netip.ParseAddr(given)
 		switch {
 		case given == "":
@@ -384,15 +384,15 @@ func (b *balancerParser) probes() {
 		fill(c.props, "intervalInSeconds", int64(15))
 		fill(c.props, "numberOfProbes", int64(2))
 		fill(c.props, "probeThreshold", int64(1))
-		interval, _ := number(c.props, "intervalInSeconds")
-		threshold, _ := number(c.props, "probeThreshold")
-		protocol := text(c.props, "protocol")
+		interval, _ := wire.NumberAt(c.props, "intervalInSeconds")
+		threshold, _ := wire.NumberAt(c.props, "probeThreshold")
+		protocol := wire.TextAt(c.props, "protocol")
 		if protocol == "" {
 			b.need(c.path + ".protocol")
 			protocol = string(network.ProbeTCP)
 		}
 		b.out.Probes = append(b.out.Probes, network.Probe{
-			Name: c.name, Protocol: network.ProbeProtocol(protocol), Port: b.port(c, "port", 1), Path: text(c.props, "requestPath"),
+			Name: c.name, Protocol: network.ProbeProtocol(protocol), Port: b.port(c, "port", 1), Path: wire.TextAt(c.props, "requestPath"),
 			Interval: time.Duration(interval) * time.Second, Threshold: threshold,
 		})
 	}
@@ -407,11 +407,11 @@ func (b *balancerParser) rules() {
 		fill(c.props, "backendPort", int64(r.FrontendPort))
 		r.BackendPort = b.port(c, "backendPort", 0)
 		fill(c.props, "loadDistribution", string(network.FiveTuple))
-		r.Distribution = network.Distribution(text(c.props, "loadDistribution"))
+		r.Distribution = network.Distribution(wire.TextAt(c.props, "loadDistribution"))
 		if b.sku != network.Basic {
 			fill(c.props, "disableOutboundSnat", false)
 		}
-		r.NoOutbound = flag(c.props, "disableOutboundSnat")
+		r.NoOutbound = wire.FlagAt(c.props, "disableOutboundSnat")
 		r.Pools = b.rulePools(c)
 		r.Probe = b.one(c, "probe", probeList)
 		b.out.Rules = append(b.out.Rules, r)
@@ -427,10 +427,10 @@ func (b *balancerParser) rulePools(c element) []string {
 		delete(c.props, "backendAddressPools")
 		return nil
 	case one == "":
-		c.props["backendAddressPool"] = map[string]any{"id": text(objects(c.props, "backendAddressPools")[0], "id")}
+		c.props["backendAddressPool"] = map[string]any{"id": wire.TextAt(wire.ObjectsAt(c.props, "backendAddressPools")[0], "id")}
 	case len(all) == 0:
 		all = []string{one}
-		c.props["backendAddressPools"] = []any{map[string]any{"id": text(c.props, "backendAddressPool", "id")}}
+		c.props["backendAddressPools"] = []any{map[string]any{"id": wire.TextAt(c.props, "backendAddressPool", "id")}}
 	case all[0] != one:
 		b.Add(wire.InvalidParameter, c.path+".backendAddressPools", "backendAddressPool of load balancing rule '%s' is '%s', and backendAddressPools says '%s'; send one of them.", c.name, one, all[0])
 	}
@@ -457,8 +457,8 @@ func (b *balancerParser) natRules() {
 			Name: c.name, Frontend: b.needed(c, "frontendIPConfiguration", frontendList), Protocol: b.protocol(c),
 			BackendPort: b.port(c, "backendPort", 1), Idle: idle, Reset: reset,
 		}
-		port, _ := number(c.props, "frontendPort")
-		first, ranged := number(c.props, "frontendPortRangeStart")
+		port, _ := wire.NumberAt(c.props, "frontendPort")
+		first, ranged := wire.NumberAt(c.props, "frontendPortRangeStart")
 		r.Pool = b.one(c, "backendAddressPool", poolList)
 		switch {
 		case r.Pool != "" && port != 0:
@@ -479,12 +479,12 @@ func (b *balancerParser) natRules() {
 func (b *balancerParser) outbound() {
 	for _, c := range b.children(outboundList) {
 		fill(c.props, "allocatedOutboundPorts", int64(0))
-		if n, _ := number(c.props, "allocatedOutboundPorts"); n < 0 || n > 64000 || n%8 != 0 {
+		if n, _ := wire.NumberAt(c.props, "allocatedOutboundPorts"); n < 0 || n > 64000 || n%8 != 0 {
 			b.Add(wire.InvalidParameter, c.path+".allocatedOutboundPorts", "allocatedOutboundPorts is %d; it must be a multiple of 8 between 0 and 64000.", n)
 		}
 		o := network.OutboundRule{Name: c.name, Pool: b.needed(c, "backendAddressPool", poolList), Protocol: b.protocol(c)}
 		o.Idle, _ = b.shared(c)
-		if len(objects(c.props, "frontendIPConfigurations")) == 0 {
+		if len(wire.ObjectsAt(c.props, "frontendIPConfigurations")) == 0 {
 			b.need(c.path + ".frontendIPConfigurations")
 		}
 		o.Frontends = b.several(c, "frontendIPConfigurations", frontendList)
@@ -494,7 +494,7 @@ func (b *balancerParser) outbound() {
 
 // scope checks what the user says the frontends are.
 func (b *balancerParser) scope() {
-	said := text(b.props, "scope")
+	said := wire.TextAt(b.props, "scope")
 	for _, f := range b.out.Frontends {
 		if is := map[bool]string{true: "Private", false: "Public"}[f.Subnet != (network.Ref{})]; said != "" && said != is {
 			b.Add(wire.InvalidParameter, "properties.scope", "scope is %s, but frontend IP configuration '%s' is %s; leave scope out.", said, f.Name, strings.ToLower(is))
@@ -507,7 +507,7 @@ func (b *balancerParser) scope() {
 // outbound rules.
 func (b *balancerParser) lists() {
 	for _, list := range balancerLists {
-		if len(objects(b.props, list)) > 0 {
+		if len(wire.ObjectsAt(b.props, list)) > 0 {
 			continue
 		}
 		if b.props[list] = []any{}; list == outboundList && b.sku == network.Basic {

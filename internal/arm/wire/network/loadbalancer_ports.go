@@ -31,7 +31,7 @@ func ParsePortQuery(body []byte) (PortQuery, error) {
 	}
 	var p wire.Problems
 	var q PortQuery
-	card, address := text(doc, "ipConfiguration", "id"), text(doc, "ipAddress")
+	card, address := wire.TextAt(doc, "ipConfiguration", "id"), wire.TextAt(doc, "ipAddress")
 	switch {
 	case (card == "") == (address == ""):
 		p.Add(wire.InvalidParameter, "ipConfiguration.id", "Name the member either by ipConfiguration.id or by ipAddress.")

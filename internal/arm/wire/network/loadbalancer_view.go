@@ -42,7 +42,7 @@ func showLoadBalancer(doc wire.Document, r network.Resource, v View) {
 	s.natRules()
 	s.frontends()
 	s.pools()
-	for i, probe := range objects(props, probeList) {
+	for i, probe := range wire.ObjectsAt(props, probeList) {
 		name := strings.ToLower(r.LoadBalancer.Probes[i].Name)
 		s.link(sub(probe, "properties"), ruleList, s.rules(func(r network.BalancingRule) bool { return r.Probe == name }))
 	}
@@ -90,7 +90,7 @@ func (s balancerShow) outbound(keep func(network.OutboundRule) bool) []string {
 // natRules adds the rules of NAT pools: one for each card that has a port.
 func (s balancerShow) natRules() {
 	rules, _ := s.props[natRuleList].([]any)
-	for i, pool := range objects(s.props, natPoolList) {
+	for i, pool := range wire.ObjectsAt(s.props, natPoolList) {
 		p := s.LoadBalancer.NATPools[i]
 		of := sub(pool, "properties")
 		for _, has := range s.view.Balancer.Ports[strings.ToLower(p.Name)] {
@@ -114,16 +114,16 @@ func generatedName(p network.NATPool, has CardPort) string {
 }
 
 func (s balancerShow) frontends() {
-	for i, doc := range objects(s.props, frontendList) {
+	for i, doc := range wire.ObjectsAt(s.props, frontendList) {
 		f, props := s.LoadBalancer.Frontends[i], sub(doc, "properties")
 		name := strings.ToLower(f.Name)
 		if f.Subnet != (network.Ref{}) && f.Address.IsValid() {
 			props["privateIPAddress"] = f.Address.String()
 		}
 		var nat []string
-		for _, rule := range objects(s.props, natRuleList) {
-			if text(rule, "properties", "frontendIPConfiguration", "id") == s.id(frontendList, f.Name) {
-				nat = append(nat, text(rule, "name"))
+		for _, rule := range wire.ObjectsAt(s.props, natRuleList) {
+			if wire.TextAt(rule, "properties", "frontendIPConfiguration", "id") == s.id(frontendList, f.Name) {
+				nat = append(nat, wire.TextAt(rule, "name"))
 			}
 		}
 		s.link(props, ruleList, s.rules(func(r network.BalancingRule) bool { return r.Frontend == name }))
@@ -135,7 +135,7 @@ func (s balancerShow) frontends() {
 }
 
 func (s balancerShow) pools() {
-	for i, doc := range objects(s.props, poolList) {
+	for i, doc := range wire.ObjectsAt(s.props, poolList) {
 		p, props := s.LoadBalancer.Pools[i], sub(doc, "properties")
 		name := strings.ToLower(p.Name)
 		s.members(name, doc, props)
@@ -152,7 +152,7 @@ func (s balancerShow) pools() {
 
 // members shows who is in a pool. Basic balancers do not list addresses.
 func (s balancerShow) members(name string, pool, props wire.Document) {
-	id := s.id(poolList, text(pool, "name"))
+	id := s.id(poolList, wire.TextAt(pool, "name"))
 	var addresses, cards []any
 	show := func(doc wire.Document, name string) {
 		doc["name"], doc["id"], doc["etag"] = name, id+"/loadBalancerBackendAddresses/"+name, `W/"`+s.view.ETag+`"`
@@ -160,10 +160,10 @@ func (s balancerShow) members(name string, pool, props wire.Document) {
 		sub(doc, "properties")["provisioningState"] = s.view.State
 		addresses = append(addresses, doc)
 	}
-	for _, doc := range objects(props, "loadBalancerBackendAddresses") {
+	for _, doc := range wire.ObjectsAt(props, "loadBalancerBackendAddresses") {
 		listed := sub(doc, "properties")
 		s.portsOf(name, listed, func(has CardPort) bool { return has.Address.IsValid() && has.Address.String() == listed["ipAddress"] })
-		show(doc, text(doc, "name"))
+		show(doc, wire.TextAt(doc, "name"))
 	}
 	for _, card := range s.view.Balancer.Members[name] {
 		member := wire.Document{"networkInterfaceIPConfiguration": wire.Document{"id": card.String()}}
@@ -206,7 +206,7 @@ func (s balancerShow) older(doc wire.Document) {
 	wire.Remove(doc, "sku", "tier")
 	s.remove(probeList, "probeThreshold")
 	s.remove(ruleList, "backendAddressPools")
-	for _, f := range objects(s.props, frontendList) {
+	for _, f := range wire.ObjectsAt(s.props, frontendList) {
 		if version >= resetFrom {
 			fill(sub(f, "properties"), "privateIPAddressVersion", "IPv4")
 		} else {
@@ -221,7 +221,7 @@ func (s balancerShow) older(doc wire.Document) {
 }
 
 func (s balancerShow) remove(list string, members ...string) {
-	for _, doc := range objects(s.props, list) {
+	for _, doc := range wire.ObjectsAt(s.props, list) {
 		for _, m := range members {
 			wire.Remove(doc, "properties", m)
 		}

@@ -23,7 +23,7 @@ func parseNATGateway(p *parser, out *network.Resource) {
 	if len(out.Zones) > 1 {
 		p.Add(wire.InvalidParameter, "zones", "A NAT gateway is in one zone; %d were given.", len(out.Zones))
 	}
-	for i, doc := range objects(p.props, "publicIpAddresses") {
+	for i, doc := range wire.ObjectsAt(p.props, "publicIpAddresses") {
 		at := fmt.Sprintf("properties.publicIpAddresses[%d]", i)
 		id := p.required(doc, "id", at)
 		if id == "" {

@@ -57,18 +57,18 @@ type parser struct {
 
 // common reads what all kinds have.
 func (p *parser) common(out *network.Resource) {
-	if text(p.doc, "location") == "" {
+	if wire.TextAt(p.doc, "location") == "" {
 		p.Add(wire.InvalidParameter, "location", "The required member 'location' is missing.")
 	}
-	out.Location = strings.ReplaceAll(strings.ToLower(text(p.doc, "location")), " ", "")
+	out.Location = strings.ReplaceAll(strings.ToLower(wire.TextAt(p.doc, "location")), " ", "")
 	p.doc["location"] = out.Location
-	out.SKU = network.SKU(text(p.doc, "sku", "name"))
+	out.SKU = network.SKU(wire.TextAt(p.doc, "sku", "name"))
 	p.zones(out)
 	p.tags(out)
 }
 
 func (p *parser) zones(out *network.Resource) {
-	out.Zones = texts(p.doc, "zones")
+	out.Zones = wire.TextsAt(p.doc, "zones")
 	for i, z := range out.Zones {
 		at := fmt.Sprintf("zones[%d]", i)
 		switch {
@@ -97,7 +97,7 @@ func (p *parser) tags(out *network.Resource) {
 
 // name reads the name of a child.
 func (p *parser) name(doc wire.Document, at string) string {
-	name := text(doc, "name")
+	name := wire.TextAt(doc, "name")
 	if name == "" {
 		p.Add(wire.InvalidParameter, at+".name", "The required member '%s' is missing.", at+".name")
 		return ""
@@ -111,12 +111,12 @@ func (p *parser) name(doc wire.Document, at string) string {
 // returns the zero Ref if the object is not there.
 func (p *parser) ref(in wire.Document, member, at string, kind network.Kind, collection string) network.Ref {
 	at += "." + member
-	if text(in, member, "id") == "" {
+	if wire.TextAt(in, member, "id") == "" {
 		delete(in, member)
 		return network.Ref{}
 	}
-	in[member] = wire.Document{"id": text(in, member, "id")}
-	return p.id(text(in, member, "id"), at, kind, collection)
+	in[member] = wire.Document{"id": wire.TextAt(in, member, "id")}
+	return p.id(wire.TextAt(in, member, "id"), at, kind, collection)
 }
 
 // id reads an id of a resource, or of a child in the collection, and notes the
@@ -143,7 +143,7 @@ func (p *parser) id(value, at string, kind network.Kind, collection string) netw
 // idle reads a timeout in minutes, which is from 4 on and 4 if it is not given.
 func (p *parser) idle(in wire.Document, at string, high int) int {
 	const member, low = "idleTimeoutInMinutes", 4
-	n, given := number(in, member)
+	n, given := wire.NumberAt(in, member)
 	if !given {
 		in[member] = int64(low)
 		return low
@@ -156,7 +156,7 @@ func (p *parser) idle(in wire.Document, at string, high int) int {
 
 // required reports a string that is missing.
 func (p *parser) required(in wire.Document, member, at string) string {
-	s := text(in, member)
+	s := wire.TextAt(in, member)
 	if s == "" {
 		p.Add(wire.InvalidParameter, at+"."+member, "The required member '%s' is missing.", at+"."+member)
 	}

@@ -36,7 +36,7 @@ func parsePublicAddress(p *parser, out *network.Resource) {
 	fill(p.props, "publicIPAddressVersion", "IPv4")
 	fill(p.props, method, "Dynamic")
 	fill(p.props, "ipTags", []any{})
-	a.Static = text(p.props, method) == "Static"
+	a.Static = wire.TextAt(p.props, method) == "Static"
 	if !a.Static && out.SKU == network.Standard {
 		p.Add("StandardSkuPublicIPAddressMustBeStatic", "properties."+method, "Standard sku publicIp '%s' must have AllocationMethod set to Static.", out.ID.Name())
 	}
@@ -44,7 +44,7 @@ func parsePublicAddress(p *parser, out *network.Resource) {
 		fill(p.props, "ddosSettings", wire.Document{"protectionMode": "VirtualNetworkInherited"})
 	}
 	a.Idle = p.idle(p.props, "properties", 30)
-	a.Label = text(p.props, "dnsSettings", "domainNameLabel")
+	a.Label = wire.TextAt(p.props, "dnsSettings", "domainNameLabel")
 	if a.Label != "" && !labelSyntax.MatchString(a.Label) {
 		p.Add("InvalidDomainNameLabel", "properties.dnsSettings.domainNameLabel", "The domain name label %.64s is invalid. It must conform to the following regular expression: %s.", a.Label, labelSyntax)
 	}

@@ -70,7 +70,7 @@ func RenderChildren(r network.Resource, v View, collection string) ([][]byte, er
 		return nil, err
 	}
 	c, all := kinds[r.Kind].child(collection), [][]byte{}
-	for _, m := range objects(doc, "properties", c.name) {
+	for _, m := range wire.ObjectsAt(doc, "properties", c.name) {
 		all = append(all, c.node.Append(nil, m))
 	}
 	return all, nil
@@ -83,8 +83,8 @@ func RenderChild(r network.Resource, v View, c Child) (body []byte, found bool, 
 		return nil, false, err
 	}
 	kind := kinds[r.Kind].child(c.Collection)
-	for _, m := range objects(doc, "properties", kind.name) {
-		if strings.EqualFold(text(m, "name"), c.Name) {
+	for _, m := range wire.ObjectsAt(doc, "properties", kind.name) {
+		if strings.EqualFold(wire.TextAt(m, "name"), c.Name) {
 			return kind.node.Append(nil, m), true, nil
 		}
 	}
@@ -109,8 +109,8 @@ func document(r network.Resource, v View) (wire.Document, error) {
 		k.show(doc, r, v)
 	}
 	for _, c := range k.children {
-		for _, m := range objects(props, c.name) {
-			name := text(m, "name")
+		for _, m := range wire.ObjectsAt(props, c.name) {
+			name := wire.TextAt(m, "name")
 			m["id"], m["type"], m["etag"] = r.ID.String()+"/"+c.name+"/"+name, r.Kind.Type()+"/"+c.name, etag
 			sub(m, "properties")["provisioningState"] = v.State
 		}

@@ -17,7 +17,7 @@ const rulesMember = "securityRules"
 
 func parseSecurityGroup(p *parser, out *network.Resource) {
 	g := &network.SecurityGroup{}
-	for i, doc := range objects(p.props, rulesMember) {
+	for i, doc := range wire.ObjectsAt(p.props, rulesMember) {
 		g.Rules = append(g.Rules, p.rule(doc, elementPath(rulesMember, i)))
 	}
 	fill(p.props, rulesMember, []any{})
@@ -37,7 +37,7 @@ func (p *parser) rule(doc wire.Document, at string) network.Rule {
 	at += ".properties"
 	r.Access, r.Direction = network.Access(p.required(props, "access", at)), network.Direction(p.required(props, "direction", at))
 	r.Protocol = network.Protocol(p.required(props, "protocol", at))
-	priority, given := number(props, "priority")
+	priority, given := wire.NumberAt(props, "priority")
 	if !given {
 		p.Add(wire.InvalidParameter, at+".priority", "The required member '%s' is missing.", at+".priority")
 	}
@@ -52,7 +52,7 @@ func (p *parser) rule(doc wire.Document, at string) network.Rule {
 func (p *parser) peer(props wire.Document, side, at string) (out network.Peer) {
 	single, list, apps := side+"AddressPrefix", side+"AddressPrefixes", side+"ApplicationSecurityGroups"
 	dropEmpty(props, single)
-	one, several, groups := text(props, single), texts(props, list), objects(props, apps)
+	one, several, groups := wire.TextAt(props, single), wire.TextsAt(props, list), wire.ObjectsAt(props, apps)
 	fill(props, list, []any{})
 	if len(groups) == 0 {
 		delete(props, apps)
@@ -72,7 +72,7 @@ func (p *parser) peer(props wire.Document, side, at string) (out network.Peer) {
 	}
 	for i, g := range groups {
 		where := fmt.Sprintf("%s.%s[%d]", at, apps, i)
-		id := text(g, "id")
+		id := wire.TextAt(g, "id")
 		if p.required(g, "id", where) == "" {
 			continue
 		}
@@ -87,7 +87,7 @@ func (p *parser) peer(props wire.Document, side, at string) (out network.Peer) {
 func (p *parser) ports(props wire.Document, side, at string) (out []network.Ports) {
 	single, list := side+"PortRange", side+"PortRanges"
 	dropEmpty(props, single)
-	one, several := text(props, single), texts(props, list)
+	one, several := wire.TextAt(props, single), wire.TextsAt(props, list)
 	fill(props, list, []any{})
 	if !p.oneOf(at, map[string]bool{single: one != "", list: len(several) > 0}, single, list) {
 		return nil

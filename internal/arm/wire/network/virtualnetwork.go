@@ -25,7 +25,7 @@ const poolsFrom = "2024-01-01"
 func parseVirtualNetwork(p *parser, out *network.Resource) {
 	v := &network.VirtualNetwork{}
 	space := sub(p.props, "addressSpace")
-	prefixes := texts(space, "addressPrefixes")
+	prefixes := wire.TextsAt(space, "addressPrefixes")
 	if len(prefixes) == 0 {
 		p.Add(wire.InvalidParameter, "properties.addressSpace.addressPrefixes", "The required member 'properties.addressSpace.addressPrefixes' is missing; name a prefix such as 10.0.0.0/16.")
 	}
@@ -37,14 +37,14 @@ func parseVirtualNetwork(p *parser, out *network.Resource) {
 	if options, given := p.props["dhcpOptions"].(map[string]any); given {
 		fill(options, "dnsServers", []any{})
 	}
-	for i, s := range texts(p.props, "dhcpOptions", "dnsServers") {
+	for i, s := range wire.TextsAt(p.props, "dhcpOptions", "dnsServers") {
 		a, err := netip.ParseAddr(s)
 		if err != nil || !a.Is4() {
 			p.Add("InvalidDnsServerAddress", fmt.Sprintf("properties.dhcpOptions.dnsServers[%d]", i), "%.64q is not the IPv4 address of a resolver, such as 10.0.0.4.", s)
 		}
 		v.DNS = append(v.DNS, a)
 	}
-	for i, doc := range objects(p.props, "subnets") {
+	for i, doc := range wire.ObjectsAt(p.props, "subnets") {
 		v.Subnets = append(v.Subnets, p.subnet(doc, elementPath("subnets", i)))
 	}
 	fill(p.props, "subnets", []any{})
@@ -78,7 +78,7 @@ func (p *parser) subnet(doc wire.Document, at string) network.Subnet {
 // subnetPrefix reads the one prefix of a subnet, which may be given in two ways.
 func (p *parser) subnetPrefix(props wire.Document, at string) netip.Prefix {
 	dropEmpty(props, "addressPrefix")
-	one, list := text(props, "addressPrefix"), texts(props, "addressPrefixes")
+	one, list := wire.TextAt(props, "addressPrefix"), wire.TextsAt(props, "addressPrefixes")
 	if len(list) == 0 {
 		delete(props, "addressPrefixes")
 	}
@@ -110,9 +110,9 @@ func showVirtualNetwork(doc wire.Document, _ network.Resource, v View) {
 	if v.olderThan(policiesFrom) {
 		fill(sub(doc, "properties"), "enableVmProtection", false)
 	}
-	for _, s := range objects(doc, "properties", "subnets") {
+	for _, s := range wire.ObjectsAt(doc, "properties", "subnets") {
 		props := sub(s, "properties")
-		v.link(props, "subnets/"+strings.ToLower(text(s, "name")), "ipConfigurations")
+		v.link(props, "subnets/"+strings.ToLower(wire.TextAt(s, "name")), "ipConfigurations")
 		if v.olderThan(policiesFrom) {
 			for _, member := range []string{"delegations", "privateEndpointNetworkPolicies", "privateLinkServiceNetworkPolicies"} {
 				delete(props, member)

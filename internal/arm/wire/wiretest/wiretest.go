@@ -1,4 +1,6 @@
-package compute_test
+// Package wiretest holds ledgers to the Azure SDK: every JSON path of its types is
+// classified, with its type. It reads the SDK's source and imports none of it.
+package wiretest
 
 import (
 	"encoding/json"
@@ -13,28 +15,97 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/muster-vm/muster/internal/arm/wire"
 )
 
-// sdkPath is the SDK's import path: the test asks the go command for its source.
-const sdkPath = "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/compute/armcompute/v8"
+// Covers fails the test for each JSON path of the SDK's types that the ledger lacks,
+// has another type for, or does not have as read-only where the SDK does. sameType may
+// let the ledger say more than the SDK.
+func (s SDK) Covers(t *testing.T, schema *wire.Schema, sameType func(n *wire.Node, sdk string) bool, types ...reflect.Type) {
+	t.Helper()
+	for _, typ := range types {
+		for _, m := range s.paths(typ, "", false, nil) {
+			compare(t, schema, m, sameType)
+		}
+	}
+}
 
-// sdk knows what the SDK's source says beyond what reflection shows: the values
+func compare(t *testing.T, schema *wire.Schema, m member, sameType func(n *wire.Node, sdk string) bool) {
+	t.Helper()
+	n := schema.Node(m.path)
+	switch {
+	case n == nil && coveredByReadOnly(schema, m.path):
+	case n == nil:
+		t.Errorf("not in the ledger: %s  %s  %s", m.path, m.typ, map[bool]string{true: "readonly", false: "?"}[m.readOnly])
+	case !sameType(n, m.typ):
+		t.Errorf("%s is %s(%s) in the ledger and %s in the SDK", m.path, n.Type, strings.Join(n.Values, "|"), m.typ)
+	case m.readOnly && n.Class != wire.ReadOnly:
+		t.Errorf("%s is %s in the ledger and read-only in the SDK", m.path, n.Class)
+	}
+}
+
+func coveredByReadOnly(schema *wire.Schema, path string) bool {
+	for i := range path {
+		if path[i] != '.' && path[i] != '[' && path[i] != '{' {
+			continue
+		}
+		if n := schema.Node(path[:i]); n != nil && n.Class == wire.ReadOnly {
+			return true
+		}
+	}
+	return false
+}
+
+// SameType compares the type of a node with that of the SDK. The ledger may say more
+// about strings.
+func SameType(n *wire.Node, sdk string) bool {
+	switch n.Type {
+	case wire.Enum:
+		return sdk == "enum("+strings.Join(slices.Sorted(slices.Values(n.Values)), "|")+")"
+	case wire.ID, wire.Base64, wire.Duration:
+		return sdk == "string"
+	}
+	return string(n.Type) == sdk
+}
+
+// RefusalsAreSentences fails the test for each refusal of the ledger that does not say
+// what to do in a sentence.
+func RefusalsAreSentences(t *testing.T, schema *wire.Schema) {
+	t.Helper()
+	var walk func(*wire.Node)
+	walk = func(n *wire.Node) {
+		if (n.Class == wire.Refused || len(n.Except) > 0) && !strings.HasSuffix(n.Why, ".") {
+			t.Errorf("%s: the refusal %q is no sentence", n.Path, n.Why)
+		}
+		for _, m := range n.Members {
+			walk(m)
+		}
+		if n.Elem != nil {
+			walk(n.Elem)
+		}
+	}
+	walk(schema.Root)
+}
+
+// SDK knows what the SDK's source says beyond what reflection shows: the values
 // of its enums and which fields it marks as read-only.
-type sdk struct {
+type SDK struct {
 	enums    map[string][]string
 	readOnly map[string]bool // "Type.Field"
 }
 
-func readSDK(t *testing.T) sdk {
+// ReadSDK reads the source of the module with this import path, which the go command
+// finds; it skips the test where the module cache has none.
+func ReadSDK(t *testing.T, path string) SDK {
 	t.Helper()
-	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", sdkPath).Output()
+	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", path).Output()
 	if err != nil {
 		t.Skip("the SDK's source is not in the module cache: ", err)
 	}
-	s := sdk{enums: map[string][]string{}, readOnly: map[string]bool{}}
+	s := SDK{enums: map[string][]string{}, readOnly: map[string]bool{}}
 	for _, name := range []string{"constants.go", "models.go"} {
-		path := filepath.Join(strings.TrimSpace(string(dir)), name)
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(strings.TrimSpace(string(dir)), name), nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +117,7 @@ func readSDK(t *testing.T) sdk {
 	return s
 }
 
-func (s sdk) visit(n ast.Node) bool {
+func (s SDK) visit(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.ValueSpec:
 		typ, ok := n.Type.(*ast.Ident)
@@ -78,7 +149,7 @@ type member struct {
 }
 
 // paths lists the JSON paths below typ in the SDK's order.
-func (s sdk) paths(typ reflect.Type, prefix string, readOnly bool, above []reflect.Type) []member {
+func (s SDK) paths(typ reflect.Type, prefix string, readOnly bool, above []reflect.Type) []member {
 	if typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
@@ -99,7 +170,7 @@ func (s sdk) paths(typ reflect.Type, prefix string, readOnly bool, above []refle
 	return all
 }
 
-func (s sdk) member(typ reflect.Type, path string, readOnly bool, above []reflect.Type) []member {
+func (s SDK) member(typ reflect.Type, path string, readOnly bool, above []reflect.Type) []member {
 	for typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
