@@ -116,7 +116,7 @@ func balanced() network.Program {
 func govern() error {
 	tables, err := ruleset.Tables(balanced(), ruleset.Names{
 		Uplink: "uplink", Bridge: func(subnet string) string { return "br-" + subnet }, Tap: func(port string) string { return "t-" + port },
-		Transit: netip.MustParseAddr("169.254.64.2"), HostEnd: netip.MustParseAddr("169.254.64.1"),
+		Transit: netip.MustParseAddr("169.254.64.2"),
 	})
 	if err != nil {
 		return err

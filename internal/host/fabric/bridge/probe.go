@@ -55,7 +55,7 @@ func probeNetwork() error {
 	p := trialProgram()
 	rules, err := ruleset.Tables(p, ruleset.Names{
 		Uplink: uplinkLink, Bridge: bridgeOf, Tap: tapOf,
-		Transit: netip.MustParseAddr("169.254.1.2"), HostEnd: netip.MustParseAddr("169.254.1.1"),
+		Transit: netip.MustParseAddr("169.254.1.2"),
 	})
 	if err != nil {
 		return err

@@ -66,7 +66,7 @@ func newVirtual(opts Options, uid network.UID) *virtual {
 // called is what rules call the network's links and addresses.
 func (v *virtual) called() ruleset.Names {
 	t := *v.block.Load()
-	return ruleset.Names{Uplink: uplinkLink, Bridge: bridgeOf, Tap: tapOf, Transit: t.inner(), HostEnd: t.host()}
+	return ruleset.Names{Uplink: uplinkLink, Bridge: bridgeOf, Tap: tapOf, Transit: t.inner()}
 }
 
 // stop ends what serves guests, and lets go of the namespace.

@@ -48,7 +48,7 @@ var names = Names{
 	Uplink:  "up",
 	Bridge:  func(subnet string) string { return "br-" + subnet },
 	Tap:     func(port string) string { return "t-" + port },
-	Transit: transit, HostEnd: hostEnd,
+	Transit: transit,
 }
 
 // newRig builds the subnets and cards of a program, and loads its tables.

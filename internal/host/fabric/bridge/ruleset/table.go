@@ -11,10 +11,10 @@ import (
 
 // Names says what the parts of a virtual network are called in its namespace.
 type Names struct {
-	Uplink           string                     // the link to the host
-	Bridge           func(subnet string) string // of a subnet, by its name in lower case
-	Tap              func(port string) string   // of a card, by its name
-	Transit, HostEnd netip.Addr                 // the addresses of the uplink and of its other end
+	Uplink  string                     // the link to the host
+	Bridge  func(subnet string) string // of a subnet, by its name in lower case
+	Tap     func(port string) string   // of a card, by its name
+	Transit netip.Addr                 // the address of the uplink
 }
 
 // Table is a table and everything in it, as a value.
